@@ -1,0 +1,1774 @@
+/* octavius.c - ask a GGUF model one thing, chat with it, or hand it a file of questions.
+ *
+ *     cc -O2 -I. examples/octavius.c -lm          (-fopenmp for threads)
+ *
+ * Uses the public API alone.  Reading order: the option table, the answer, one shot, batch, the REPL, main.
+ *
+ * Exit codes: 0 ok, 1 runtime, 2 usage, 3 model unreadable or unsupported, 4 picture or cloud unreadable, 5 out of memory
+ * or over a limit, 6 context full, 130 interrupted.  Messages go to stderr, one line each; stdout holds results alone.
+ *
+ * After Ctrl-C the session holds exactly what was shown: an answer stopped half-way stays as it stands, without tokens
+ * whose text had not appeared yet; a prompt stopped while it was being read is forgotten.
+ */
+#if !defined(_POSIX_C_SOURCE)
+#  define _POSIX_C_SOURCE 200809L
+#endif
+#if !defined(_DEFAULT_SOURCE)
+#  define _DEFAULT_SOURCE                /* TIOCGWINSZ */
+#endif
+#if defined(__APPLE__)
+#  define _DARWIN_C_SOURCE
+#endif
+#define OCTAVIUS_IMPLEMENTATION
+#include "octavius.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#if defined(__unix__) || defined(__APPLE__)
+#  define POSIX 1
+#  include <fcntl.h>
+#  include <sys/ioctl.h>
+#  include <termios.h>
+#  include <unistd.h>
+#else
+#  define POSIX 0
+#endif
+
+enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_MODEL = 3, EXIT_PICTURE = 4, EXIT_MEMORY = 5, EXIT_CONTEXT = 6, EXIT_SIGNAL = 130 };
+
+/* --- small things ---------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted, terminated;      /* all that the signal handlers do is set these */
+
+static void on_interrupt(int sig) {
+    (void)sig;
+    interrupted = 1;
+}
+static void on_terminate(int sig) {
+    (void)sig;
+    terminated = 1;
+}
+static int stopping(void *user) {                          /* oct_abort_fn */
+    (void)user;
+    return interrupted || terminated;
+}
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 1, 2)))
+#endif
+static void say(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("octavius: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+#if defined(__GNUC__)
+__attribute__((noreturn))
+#endif
+static void leave_memory(void) {
+    say("out of memory");
+    exit(EXIT_MEMORY);
+}
+
+/* Text that grows; always NUL-terminated once anything was added. */
+typedef struct text { char *data; size_t len, cap; } text;
+static void text_add(text *t, const void *data, size_t n) {
+    if (n > SIZE_MAX / 4 || t->len > SIZE_MAX / 4) leave_memory();
+    if (t->len + n + 1 > t->cap) {
+        const size_t cap = 2 * (t->len + n) + 64;
+        char *p = (char *)realloc(t->data, cap);
+        if (!p) leave_memory();
+        t->data = p;
+        t->cap = cap;
+    }
+    if (n) memcpy(t->data + t->len, data, n);
+    t->len += n;
+    t->data[t->len] = 0;
+}
+static void text_puts(text *t, const char *s) { text_add(t, s, strlen(s)); }
+static void text_set(text *t, const void *data, size_t n) {
+    t->len = 0;
+    text_add(t, data, n);
+}
+static void text_number(text *t, const char *format, double v) {      /* the locale is never set: "C" writes points */
+    char s[64];
+    snprintf(s, sizeof s, format, v);
+    text_puts(t, s);
+}
+static void text_free(text *t) {
+    free(t->data);
+    memset(t, 0, sizeof *t);
+}
+
+static double now_ms(void) {
+    struct timespec t;
+#if POSIX
+    clock_gettime(CLOCK_MONOTONIC, &t);
+#else
+    timespec_get(&t, TIME_UTC);
+#endif
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+static int is_terminal(FILE *f) {
+#if POSIX
+    return isatty(fileno(f));
+#else
+    (void)f;
+    return 0;
+#endif
+}
+/* Results.  A reader that has gone away ends the program quietly; a full disk does not. */
+static void put(const char *data, size_t n) {
+    if (fwrite(data, 1, n, stdout) == n && fflush(stdout) == 0) return;
+    if (errno == EPIPE) exit(141);
+    say("cannot write the answer: %s", strerror(errno));
+    exit(EXIT_RUNTIME);
+}
+
+/* A whole stream; 0, or errno. */
+static int read_all(FILE *f, text *out) {
+    char block[65536];
+    size_t n;
+    text_add(out, "", 0);
+    while ((n = fread(block, 1, sizeof block, f)) > 0) text_add(out, block, n);
+    return ferror(f) ? (errno ? errno : EIO) : 0;
+}
+static int read_file(const char *path, text *out) {
+    FILE *f = fopen(path, "rb");
+    if (!f) return errno ? errno : EIO;
+    const int fault = read_all(f, out);
+    fclose(f);
+    return fault;
+}
+
+/* The exit code for a failure of the library while it runs. */
+static int exit_code(oct_result r) {
+    switch (r) {
+        case OCT_OK: return 0;
+        case OCT_E_MEMORY: case OCT_E_LIMIT: return EXIT_MEMORY;
+        case OCT_E_CONTEXT: return EXIT_CONTEXT;
+        case OCT_E_ABORTED: return EXIT_SIGNAL;
+        case OCT_E_UNSUPPORTED: return EXIT_MODEL;
+        default: return EXIT_RUNTIME;
+    }
+}
+
+/* --- options: one table is the parser, the help and the suggestions -------------------------- */
+
+static struct {
+    const char *model, *mmproj, *lora, *prompt, *file, *system, *style, *isa, *kv, *batch, *shard, *resume;
+    const char *images[64];
+    int         n_images;
+    const char *cloud;
+    int         max_tokens, ctx, threads, raw, special, no_mmap, interactive, json, stats, quiet, no_color;
+    int         help, version, list_styles;
+    double      temp, top_p, min_p, repeat, frequency, presence;
+    int         top_k, window;
+    uint64_t    seed;
+    int         has_temp, has_seed;
+} set;
+
+typedef enum kind { TITLE, FLAG, TEXT, LIST, INT, REAL, SEED } kind;
+typedef struct option {
+    kind        kind;
+    const char *names;             /* "-p --prompt": the last is the one that messages use */
+    void       *value;
+    const char *arg, *help;
+    double      min, max;
+    int        *given;
+} option;
+
+static const option options[] = {
+    { TITLE, "Model", NULL, NULL, NULL, 0, 0, NULL },
+    { TEXT, "-m --model", &set.model, "FILE", "GGUF file; of a split one, the first part", 0, 0, NULL },
+    { TEXT, "--mmproj", &set.mmproj, "FILE", "image encoder beside the model", 0, 0, NULL },
+    { TEXT, "--lora", &set.lora, "FILE[:SCALE]", "LoRA adapter", 0, 0, NULL },
+    { FLAG, "--no-mmap", &set.no_mmap, NULL, "read the file into memory", 0, 0, NULL },
+    { TITLE, "Question", NULL, NULL, NULL, 0, 0, NULL },
+    { TEXT, "-p --prompt", &set.prompt, "TEXT", "answer this and exit", 0, 0, NULL },
+    { TEXT, "-f --file", &set.file, "FILE", "answer what this file says and exit (- is stdin)", 0, 0, NULL },
+    { LIST, "--image", NULL, "FILE", "a picture that goes with it; may be repeated", 0, 0, NULL },
+    { TEXT, "--cloud", &set.cloud, "FILE", "a point cloud that goes with it", 0, 0, NULL },
+    { TEXT, "-sys --system", &set.system, "TEXT", "system text; \"\" for none", 0, 0, NULL },
+    { TEXT, "--prompt-style", &set.style, "STYLE", "instead of the one recognised from the file", 0, 0, NULL },
+    { FLAG, "--list-styles", &set.list_styles, NULL, "print the prompt styles", 0, 0, NULL },
+    { FLAG, "--raw", &set.raw, NULL, "no prompt style: the model goes on with the text", 0, 0, NULL },
+    { FLAG, "--special", &set.special, NULL, "with --raw: <|im_end|> and the like in the text are control tokens", 0, 0, NULL },
+    { FLAG, "-i --interactive", &set.interactive, NULL, "chat even if stdin is no terminal", 0, 0, NULL },
+    { TITLE, "Answer", NULL, NULL, NULL, 0, 0, NULL },
+    { INT, "-n --max-tokens", &set.max_tokens, "N", "at most N tokens (0: until it ends)", -1, 1 << 30, NULL },
+    { REAL, "--temp", &set.temp, "X", "temperature; 0 is greedy, the default", 0, 1000, &set.has_temp },
+    { INT, "--top-k", &set.top_k, "N", "draw from the N best only", 0, 1 << 30, NULL },
+    { REAL, "--top-p", &set.top_p, "X", "... from the fewest that reach probability X", 0, 1, NULL },
+    { REAL, "--min-p", &set.min_p, "X", "... from those with X times the best's probability", 0, 1, NULL },
+    { REAL, "--repeat-penalty", &set.repeat, "X", "above 1: against repetition", 0, 1000, NULL },
+    { REAL, "--frequency-penalty", &set.frequency, "X", "subtracted for every recent use", -1000, 1000, NULL },
+    { REAL, "--presence-penalty", &set.presence, "X", "subtracted for a recent use", -1000, 1000, NULL },
+    { INT, "--repeat-last-n", &set.window, "N", "how many tokens are recent (0: 64; -1: all)", -1, 1 << 30, NULL },
+    { SEED, "-s --seed", &set.seed, "N", "the same seed draws the same answer", 0, 0, &set.has_seed },
+    { TITLE, "Machine", NULL, NULL, NULL, 0, 0, NULL },
+    { INT, "-c --ctx", &set.ctx, "N", "positions of the context (0: the model's, at most 4096)", 0, 1 << 30, NULL },
+    { INT, "-t --threads", &set.threads, "N", "threads, where built with OpenMP", 0, 256, NULL },
+    { TEXT, "--isa", &set.isa, "X", "kernels: auto, scalar, avx2, avx512 or neon", 0, 0, NULL },
+    { TEXT, "--kv", &set.kv, "X", "type of the KV cache: f16, f32 or q8_0", 0, 0, NULL },
+    { TITLE, "Output", NULL, NULL, NULL, 0, 0, NULL },
+    { FLAG, "--json", &set.json, NULL, "one JSON object instead of text", 0, 0, NULL },
+    { FLAG, "--stats", &set.stats, NULL, "times, tokens/s and the seed, to stderr", 0, 0, NULL },
+    { FLAG, "-q --quiet", &set.quiet, NULL, "no greeting, warnings or progress", 0, 0, NULL },
+    { FLAG, "--no-color", &set.no_color, NULL, "plain text (as with NO_COLOR)", 0, 0, NULL },
+    { TITLE, "Many questions", NULL, NULL, NULL, 0, 0, NULL },
+    { TEXT, "--batch", &set.batch, "FILE", "JSON lines {id, prompt, system} (- is stdin); an object a line comes out", 0, 0, NULL },
+    { TEXT, "--shard", &set.shard, "K/N", "only the lines whose index modulo N is K", 0, 0, NULL },
+    { TEXT, "--resume", &set.resume, "FILE", "append to FILE; what it answers already is skipped", 0, 0, NULL },
+    { TITLE, "Help", NULL, NULL, NULL, 0, 0, NULL },
+    { FLAG, "-h --help", &set.help, NULL, "this", 0, 0, NULL },
+    { FLAG, "--version", &set.version, NULL, "version and kernels", 0, 0, NULL },
+};
+enum { N_OPTIONS = (int)(sizeof options / sizeof options[0]) };
+
+static void print_help(void) {
+    puts("octavius - chat with a GGUF model\n\nUsage: octavius -m MODEL.gguf [-p TEXT | -f FILE] [options]\n\n"
+         "With -p, -f or piped stdin it answers once and exits; otherwise it chats (/help there).");
+    for (int i = 0; i < N_OPTIONS; i++) {
+        const option *o = &options[i];
+        char left[64];
+        if (o->kind == TITLE) {
+            printf("\n%s\n", o->names);
+            continue;
+        }
+        snprintf(left, sizeof left, "%s%s%s", o->names, o->arg ? " " : "", o->arg ? o->arg : "");
+        for (char *p = left; *p && p < left + strlen(o->names); p++)
+            if (*p == ' ') *p = ',';
+        printf("  %-28s %s\n", left, o->help);
+    }
+    puts("\nExamples\n"
+         "  octavius -m smollm2.gguf                          chat\n"
+         "  octavius -m smollm2.gguf -p \"Name three rivers.\"   one answer\n"
+         "  octavius -m base.gguf --raw -p \"Once upon a time\" -n 100 --temp 0.8\n"
+         "  octavius -m smollm2.gguf -sys \"Summarise.\" < letter.txt\n"
+         "  octavius -m smollm2.gguf --batch questions.jsonl --resume answers.jsonl\n\n"
+         "Exit codes\n"
+         "  0 ok, 1 runtime, 2 usage, 3 model unreadable or unsupported, 4 picture or cloud unreadable,\n"
+         "  5 out of memory or over a limit, 6 context full, 130 interrupted");
+}
+
+/* Letters to insert, delete, change or swap to come from a to b; good enough for names. */
+static int distance(const char *a, const char *b) {
+    const int n = (int)strlen(a), m = (int)strlen(b);
+    int row[3][40];
+    if (n > 38 || m > 38) return 99;
+    for (int j = 0; j <= m; j++) row[0][j] = j;
+    for (int i = 1; i <= n; i++) {
+        int *now = row[i % 3], *up = row[(i + 2) % 3], *up2 = row[(i + 1) % 3];
+        now[0] = i;
+        for (int j = 1; j <= m; j++) {
+            int d = up[j - 1] + (a[i - 1] != b[j - 1]);
+            if (up[j] + 1 < d) d = up[j] + 1;
+            if (now[j - 1] + 1 < d) d = now[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && up2[j - 2] + 1 < d) d = up2[j - 2] + 1;
+            now[j] = d;
+        }
+    }
+    return row[n % 3][m];
+}
+/* The nearest of the words in list (separated by spaces), if it is near; best is where the search stands. */
+static void suggest(const char *wrong, const char *list, char best[40], int *best_distance) {
+    while (*list) {
+        char word[40];
+        const size_t n = strcspn(list, " ");
+        snprintf(word, sizeof word, "%.*s", (int)n, list);
+        int d = distance(wrong, word);
+        if (strlen(wrong) > 4 && strncmp(word, wrong, strlen(wrong)) == 0 && d > 2) d = 2;    /* --max: --max-tokens */
+        if (d < *best_distance && d <= 2 && d < (int)strlen(wrong) - 1) {
+            *best_distance = d;
+            snprintf(best, 40, "%s", word);
+        }
+        list += n + (list[n] == ' ');
+    }
+}
+
+/* Whether word is one of the names in "-p --prompt". */
+static int named(const char *names, const char *word, size_t n) {
+    for (const char *p = names; *p; ) {
+        const size_t len = strcspn(p, " ");
+        if (len == n && memcmp(p, word, n) == 0) return 1;
+        p += len + (p[len] == ' ');
+    }
+    return 0;
+}
+static int parse_real(const char *s, double *out) {
+    char *end;
+    errno = 0;
+    *out = strtod(s, &end);
+    return end != s && *end == 0 && errno == 0 && *out - *out == 0;      /* neither inf nor NaN */
+}
+static int parse_int(const char *s, long long *out) {
+    char *end;
+    errno = 0;
+    *out = strtoll(s, &end, 10);
+    return end != s && *end == 0 && errno == 0;
+}
+
+static int option_store(const option *o, const char *name, const char *value) {
+    double real;
+    long long whole;
+    if (o->given) *o->given = 1;
+    switch (o->kind) {
+        case FLAG: *(int *)o->value = 1; return 0;
+        case TEXT: *(const char **)o->value = value; return 0;
+        case LIST:
+            if (set.n_images == 64) { say("%s: at most 64 pictures", name); return EXIT_USAGE; }
+            set.images[set.n_images++] = value;
+            return 0;
+        case INT:
+            if (!parse_int(value, &whole) || (double)whole < o->min || (double)whole > o->max) break;
+            *(int *)o->value = (int)whole;
+            return 0;
+        case SEED: {
+            char *end;
+            errno = 0;
+            *(uint64_t *)o->value = strtoull(value, &end, 10);
+            if (*value < '0' || *value > '9' || *end || errno) break;
+            return 0;
+        }
+        case REAL:
+            if (!parse_real(value, &real) || real < o->min || real > o->max) break;
+            *(double *)o->value = real;
+            return 0;
+        case TITLE: break;
+    }
+    if (o->kind == SEED) say("%s: '%s', expected a whole number from 0", name, value);
+    else say("%s: '%s', expected a %snumber from %g to %g", name, value, o->kind == INT ? "whole " : "", o->min, o->max);
+    return EXIT_USAGE;
+}
+
+static int parse_options(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i], *value = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
+        const size_t len = value ? (size_t)(value - word) : strlen(word);
+        const option *o = NULL;
+        char name[64], best[40] = "";
+        int best_distance = 99;
+        snprintf(name, sizeof name, "%.*s", (int)len, word);
+        if (word[0] != '-' || !word[1]) {
+            say("unexpected '%s': a question goes after -p, a model after -m (try --help)", word);
+            return EXIT_USAGE;
+        }
+        for (int j = 0; j < N_OPTIONS && !o; j++)
+            if (options[j].kind != TITLE && named(options[j].names, word, len)) o = &options[j];
+        if (!o) {
+            for (int j = 0; j < N_OPTIONS; j++)
+                if (options[j].kind != TITLE) suggest(name, options[j].names, best, &best_distance);
+            say("unknown option '%s'%s%s%s", name, best[0] ? ", did you mean " : " (try --help)", best, best[0] ? "?" : "");
+            return EXIT_USAGE;
+        }
+        if (o->kind == FLAG && value) {
+            say("%s takes no value", name);
+            return EXIT_USAGE;
+        }
+        if (o->kind != FLAG && !value && ++i == argc) {
+            say("%s needs a value: %s %s", name, name, o->arg);
+            return EXIT_USAGE;
+        }
+        const int fault = option_store(o, name, o->kind == FLAG ? "" : value ? value + 1 : argv[i]);
+        if (fault) return fault;
+    }
+    return 0;
+}
+
+/* --- the model and the session --------------------------------------------------------------- */
+
+/* Where every turn began, for /undo and /regen. */
+typedef struct turn { int position; char *question; size_t len; } turn;
+
+typedef struct chat {
+    oct_model       *model;
+    oct_session     *session;
+    oct_session_desc desc;
+    oct_model_info   info;
+    text             system;        /* backs desc.system */
+    turn            *turns;
+    size_t           n_turns, cap_turns;
+    int              pending;       /* 1: the last token shown is not in the cache, it comes with the next turn */
+    double           open_ms;
+    int              show_progress, reading;    /* reading: the model, not the prompt */
+    double           start;                     /* of what progress is about */
+} chat;
+
+/* What became of one answer. */
+typedef struct outcome {
+    oct_result  result;
+    oct_error   err;
+    text        answer;
+    const char *stop;
+    int         n_prompt, n_generated;
+    double      prefill_ms, decode_ms;
+} outcome;
+
+static void log_line(void *user, oct_log_level level, const char *message) {
+    (void)user;
+    if (level == OCT_LOG_WARN && !set.quiet) say("%s", message);
+}
+/* On a terminal, and only when it takes a while. */
+static int on_progress(void *user, float done) {
+    const chat *c = (const chat *)user;
+    if (c->show_progress && now_ms() - c->start > 300) {
+        fprintf(stderr, "\r\033[Kreading the %s: %d%%", c->reading ? "model" : "prompt", (int)((double)done * 100.0));
+        fflush(stderr);
+    }
+    return stopping(NULL);
+}
+static void progress_begin(chat *c, int reading) {
+    c->reading = reading;
+    c->start = now_ms();
+}
+static void progress_end(const chat *c) {
+    if (c->show_progress && now_ms() - c->start > 300) fputs("\r\033[K", stderr);
+}
+
+static int style_known(const char *name) {
+    const char *s;
+    for (int i = 0; (s = oct_prompt_style_name(i)) != NULL; i++)
+        if (strcmp(s, name) == 0) return 1;
+    return 0;
+}
+static void print_styles(FILE *f, const char *between) {
+    const char *s;
+    for (int i = 0; (s = oct_prompt_style_name(i)) != NULL; i++) fprintf(f, "%s%s", i ? between : "", s);
+}
+
+/* The options as a session desc. */
+static int make_desc(chat *c) {
+    static const char *const isas[] = { "auto", "scalar", "avx2", "avx512", "neon" };
+    static const char *const kvs[] = { "f16", "f32", "q8_0" };
+    oct_session_desc *d = &c->desc;
+    int i = 0;
+    if (set.style && !style_known(set.style)) {
+        fprintf(stderr, "octavius: --prompt-style: '%s' is not known, expected one of ", set.style);
+        print_styles(stderr, " ");
+        fputc('\n', stderr);
+        return EXIT_USAGE;
+    }
+    if (set.special && !set.raw) {
+        say("--special is for --raw: elsewhere nobody may write control tokens");
+        return EXIT_USAGE;
+    }
+    if (set.isa) {
+        while (i < 5 && strcmp(isas[i], set.isa) != 0) i++;
+        d->isa = (oct_isa)i;
+        if (i == 5 || !oct_isa_available(d->isa)) {
+            say("--isa: '%s'%s", set.isa, i == 5 ? ", expected auto, scalar, avx2, avx512 or neon" : ": this machine has no such kernels");
+            return EXIT_USAGE;
+        }
+    }
+    if (set.kv) {
+        for (i = 0; i < 3 && strcmp(kvs[i], set.kv) != 0; i++) {}
+        d->kv_type = (oct_kv_type)i;
+        if (i == 3) {
+            say("--kv: '%s', expected f16, f32 or q8_0", set.kv);
+            return EXIT_USAGE;
+        }
+    }
+    if (!set.has_seed) set.seed = ((uint64_t)time(NULL) * 2654435761u ^ (uint64_t)(now_ms() * 1e3)) & 0xFFFFFFFFu;
+    d->n_ctx = set.ctx;
+    d->n_threads = set.threads;
+    d->seed = set.seed;
+    d->max_tokens = set.max_tokens > 0 ? set.max_tokens : 0;
+    d->raw = set.raw;
+    d->prompt_style = set.style;
+    d->system = set.system;
+    d->sampling.temperature = set.has_temp && set.temp <= 0 ? -1.0f : (float)set.temp;
+    d->sampling.top_k = set.top_k;
+    d->sampling.top_p = (float)set.top_p;
+    d->sampling.min_p = (float)set.min_p;
+    d->sampling.repeat_penalty = (float)set.repeat;
+    d->sampling.frequency_penalty = (float)set.frequency;
+    d->sampling.presence_penalty = (float)set.presence;
+    d->sampling.penalty_window = set.window;
+    d->abort = stopping;
+    d->progress = on_progress;
+    d->progress_user = c;
+    return 0;
+}
+
+static int open_model(chat *c) {
+    oct_model_desc d;
+    oct_error err;
+    memset(&d, 0, sizeof d);
+    memset(&err, 0, sizeof err);
+    d.no_mmap = set.no_mmap;
+    d.log = log_line;
+    d.progress = on_progress;
+    d.progress_user = c;
+    if (set.mmproj || set.lora) {
+        say("%s: this version runs models of text alone", set.mmproj ? set.mmproj : set.lora);
+        return EXIT_MODEL;
+    }
+    progress_begin(c, 1);
+    const oct_result r = oct_model_open(&c->model, set.model, &d, &err);
+    c->open_ms = now_ms() - c->start;
+    progress_end(c);
+    if (r) {
+        if (strstr(err.message, set.model)) say("%s", err.message);
+        else say("%s: %s", set.model, err.message);
+        return r == OCT_E_MEMORY || r == OCT_E_LIMIT ? EXIT_MEMORY : r == OCT_E_ABORTED ? EXIT_SIGNAL : EXIT_MODEL;
+    }
+    oct_model_info_get(c->model, &c->info);
+    if ((set.n_images && !c->info.has_image) || (set.cloud && !c->info.has_points)) {
+        say("%s: the model has no %s encoder", set.model, set.n_images && !c->info.has_image ? "image" : "point-cloud");
+        return EXIT_MODEL;
+    }
+    return 0;
+}
+/* (Re)opens the session as the desc says; what was in it is gone. */
+static int open_session(chat *c) {
+    oct_error err;
+    memset(&err, 0, sizeof err);
+    oct_session_close(c->session);
+    c->session = NULL;
+    c->pending = 0;
+    const oct_result r = oct_session_open(&c->session, c->model, &c->desc, &err);
+    if (!r) return 0;
+    say("%s: %s", set.model, err.message);
+    return r == OCT_E_ARG ? EXIT_USAGE : exit_code(r);
+}
+
+/* --- an answer ------------------------------------------------------------------------------- */
+
+static oct_result feed(chat *c, const char *question, size_t len, oct_error *err) {
+    size_t n = 0;
+    if (!set.special) return oct_feed_text_n(c->session, question, len, err);
+    oct_result r = oct_tokenize(c->model, question, len, OCT_TEXT_SPECIAL, NULL, 0, &n, err);
+    int32_t *ids = (int32_t *)malloc(n * sizeof *ids + 1);
+    if (!ids) leave_memory();
+    if (!r) r = oct_tokenize(c->model, question, len, OCT_TEXT_SPECIAL, ids, n, &n, err);
+    if (!r) r = oct_feed_tokens(c->session, ids, n, err);
+    free(ids);
+    return r;
+}
+/* On a terminal, control characters from a model stay harmless: only line breaks and tabs act. */
+static void show(const char *s, size_t n, int terminal) {
+    if (!terminal) {
+        put(s, n);
+        return;
+    }
+    text safe = { NULL, 0, 0 };
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)s[i], next = i + 1 < n ? (unsigned char)s[i + 1] : 0;
+        if (c == 0xC2 && next >= 0x80 && next < 0xA0) {             /* the C1 range, as UTF-8 */
+            text_puts(&safe, "\xEF\xBF\xBD");
+            i++;
+        } else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F) {
+            text_puts(&safe, "\xEF\xBF\xBD");
+        } else {
+            text_add(&safe, s + i, 1);
+        }
+    }
+    if (safe.len) put(safe.data, safe.len);
+    text_free(&safe);
+}
+
+/* The position at which the next turn begins, and the way back to such a one. */
+static int turn_start(const chat *c) { return oct_session_position(c->session) + c->pending; }
+static void turn_back(chat *c, int position) {
+    if (position > 0 && oct_session_rewind(c->session, position, NULL)) position = 0;
+    if (position == 0) oct_session_reset(c->session);
+    c->pending = 0;
+}
+
+/* Feeds the question and takes the answer, streaming it if asked.  o is filled whatever happens. */
+static void answer(chat *c, const char *question, size_t len, int stream, outcome *o) {
+    const int before = turn_start(c), terminal = is_terminal(stdout);
+    oct_token t;
+    int unseen = 0;                      /* tokens at the end whose text is still held back */
+    text_set(&o->answer, "", 0);
+    memset(&o->err, 0, sizeof o->err);
+    o->stop = "abort";
+    o->n_prompt = o->n_generated = 0;
+    o->prefill_ms = o->decode_ms = 0;
+    progress_begin(c, 0);
+    o->result = feed(c, question, len, &o->err);
+    if (!o->result) o->result = oct_prefill(c->session, &o->err);
+    o->prefill_ms = now_ms() - c->start;
+    progress_end(c);
+    if (o->result) {
+        oct_feed_clear(c->session);      /* the session stands where it stood */
+        return;
+    }
+    o->n_prompt = oct_session_position(c->session) - before;
+    const double start = now_ms();
+    while (!stopping(NULL) && (o->result = oct_next(c->session, &t, &o->err)) == OCT_OK && !t.is_end) {
+        if (t.id >= 0) {
+            o->n_generated++;
+            unseen++;
+        }
+        if (t.len == 0) continue;
+        unseen = 0;
+        text_add(&o->answer, t.text, t.len);
+        if (stream) show(t.text, t.len, terminal);
+    }
+    o->decode_ms = now_ms() - start;
+    if (stopping(NULL) && !o->result) o->result = OCT_E_ABORTED;
+    if (!o->result) {
+        o->stop = t.end == OCT_END_LENGTH ? "length" : t.end == OCT_END_STOP ? "stop" : "eos";
+    } else if (o->result == OCT_E_CONTEXT) {
+        o->stop = "length";
+    } else if (unseen > 0) {             /* the last of them is not in the cache yet: the rewind drops it */
+        turn_back(c, oct_session_position(c->session) - (unseen - 1));
+        o->n_generated -= unseen;
+        return;
+    }
+    c->pending = o->n_generated > 0 && strcmp(o->stop, "eos") != 0;
+}
+
+static void print_stats(const chat *c, const outcome *o) {
+    int n;
+    oct_session_tokens(c->session, &n);
+    fprintf(stderr, "prompt: %d tokens in %.0f ms (%.1f tokens/s); answer: %d tokens in %.0f ms (%.1f tokens/s)\n", o->n_prompt,
+            o->prefill_ms, o->n_prompt * 1e3 / (o->prefill_ms > 0 ? o->prefill_ms : 1), o->n_generated, o->decode_ms,
+            o->n_generated * 1e3 / (o->decode_ms > 0 ? o->decode_ms : 1));
+    fprintf(stderr, "opened in %.0f ms; seed %llu; kernels %s; %d positions taken; ended by %s\n", c->open_ms,
+            (unsigned long long)c->desc.seed, oct_isa_name(c->desc.isa), n, o->stop);
+}
+
+/* --- JSON ------------------------------------------------------------------------------------ */
+
+static void json_put_string(text *out, const char *s, size_t n) {        /* s is valid UTF-8 */
+    text_add(out, "\"", 1);
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)s[i];
+        char esc[8];
+        if (c == '"' || c == '\\') snprintf(esc, sizeof esc, "\\%c", c);
+        else if (c == '\n') snprintf(esc, sizeof esc, "\\n");
+        else if (c < 0x20 || c == 0x7F) snprintf(esc, sizeof esc, "\\u%04x", c);
+        else snprintf(esc, sizeof esc, "%c", c);
+        text_puts(out, esc);
+    }
+    text_add(out, "\"", 1);
+}
+/* The members of an answer's object, without the braces. */
+static void json_put_outcome(text *out, const chat *c, const outcome *o) {
+    char line[256];
+    text_puts(out, "\"text\":");
+    json_put_string(out, o->answer.data, o->answer.len);
+    snprintf(line, sizeof line, ",\"stop\":\"%s\",\"n_prompt\":%d,\"n_generated\":%d,\"seed\":%llu,\"ms\":{\"open\":", o->stop, o->n_prompt,
+             o->n_generated, (unsigned long long)c->desc.seed);
+    text_puts(out, line);
+    text_number(out, "%.3f", c->open_ms);
+    text_puts(out, ",\"prefill\":");
+    text_number(out, "%.3f", o->prefill_ms);
+    text_puts(out, ",\"decode\":");
+    text_number(out, "%.3f", o->decode_ms);
+    text_puts(out, "}");
+}
+
+/* Strict reader (RFC 8259) over bytes in memory: fault is set once and stays. */
+typedef struct json { const char *p, *end, *fault; } json;
+
+static int json_fail(json *j, const char *fault) {
+    if (!j->fault) j->fault = fault;
+    return 0;
+}
+static void json_space(json *j) {
+    while (j->p < j->end && (*j->p == ' ' || *j->p == '\t' || *j->p == '\n' || *j->p == '\r')) j->p++;
+}
+static int json_next(json *j, char want) {
+    json_space(j);
+    if (j->p == j->end || *j->p != want) return 0;
+    j->p++;
+    return 1;
+}
+static int json_hex4(json *j, unsigned *out) {
+    *out = 0;
+    for (int i = 0; i < 4; i++, j->p++) {
+        const char c = (char)(j->p < j->end ? *j->p : 0);
+        const int v = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        if (v < 0) return json_fail(j, "a \\u escape without four hexadecimal digits");
+        *out = *out * 16 + (unsigned)v;
+    }
+    return 1;
+}
+static void put_utf8(text *out, unsigned cp) {
+    const int n = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
+    char s[4];
+    for (int i = n - 1; i > 0; i--, cp >>= 6) s[i] = (char)(0x80 | (cp & 0x3F));
+    s[0] = (char)(n == 1 ? cp : (0xF00u >> n & 0xFF) | cp);
+    text_add(out, s, (size_t)n);
+}
+static int json_escape(json *j, text *out) {
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    const char c = (char)(j->p < j->end ? *j->p++ : 0), *at = c ? strchr(from, c) : NULL;
+    unsigned cp, low;
+    if (at) {
+        text_add(out, to + (at - from), 1);
+        return 1;
+    }
+    if (c != 'u') return json_fail(j, "an unknown escape in a string");
+    if (!json_hex4(j, &cp)) return 0;
+    if (cp >= 0xD800 && cp < 0xDC00) {
+        if (j->end - j->p < 2 || j->p[0] != '\\' || j->p[1] != 'u') return json_fail(j, "half a surrogate pair");
+        j->p += 2;
+        if (!json_hex4(j, &low)) return 0;
+        if (low < 0xDC00 || low > 0xDFFF) return json_fail(j, "half a surrogate pair");
+        cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
+    } else if (cp >= 0xDC00 && cp < 0xE000) {
+        return json_fail(j, "half a surrogate pair");
+    }
+    put_utf8(out, cp);
+    return 1;
+}
+/* Length of the valid UTF-8 character at s, at most n bytes; 0: none. */
+static int utf8_len(const char *s, size_t n) {
+    const unsigned char *p = (const unsigned char *)s;
+    const int len = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
+    if (len == 0 || (size_t)len > n) return 0;
+    for (int i = 1; i < len; i++)
+        if ((p[i] & 0xC0) != 0x80) return 0;
+    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
+        return 0;
+    return len;
+}
+static int json_string(json *j, text *out) {               /* decoded */
+    text_set(out, "", 0);
+    if (!json_next(j, '"')) return json_fail(j, "a string is missing");
+    while (j->p < j->end && *j->p != '"') {
+        if (*j->p == '\\') {
+            j->p++;
+            if (!json_escape(j, out)) return 0;
+            continue;
+        }
+        const int n = utf8_len(j->p, (size_t)(j->end - j->p));
+        if (n == 0) return json_fail(j, "a string is not UTF-8");
+        if ((unsigned char)*j->p < 0x20) return json_fail(j, "a bare control character in a string");
+        text_add(out, j->p, (size_t)n);
+        j->p += n;
+    }
+    if (j->p == j->end) return json_fail(j, "a string without an end");
+    j->p++;
+    return 1;
+}
+static int json_digits(json *j) {
+    const char *start = j->p;
+    while (j->p < j->end && *j->p >= '0' && *j->p <= '9') j->p++;
+    return j->p > start;
+}
+static int json_number(json *j) {
+    if (j->p < j->end && *j->p == '-') j->p++;
+    if (j->p < j->end && *j->p == '0') j->p++;
+    else if (!json_digits(j)) return json_fail(j, "a value is missing");
+    if (j->p < j->end && *j->p == '.') {
+        j->p++;
+        if (!json_digits(j)) return json_fail(j, "a number is cut short");
+    }
+    if (j->p < j->end && (*j->p == 'e' || *j->p == 'E')) {
+        j->p++;
+        if (j->p < j->end && (*j->p == '+' || *j->p == '-')) j->p++;
+        if (!json_digits(j)) return json_fail(j, "a number is cut short");
+    }
+    return 1;
+}
+static int json_skip(json *j, int depth) {                 /* any value */
+    static const char *const words[] = { "true", "false", "null" };
+    json_space(j);
+    if (depth > 64) return json_fail(j, "nested more than 64 deep");
+    if (j->p == j->end) return json_fail(j, "a value is missing");
+    for (int i = 0; i < 3; i++) {
+        const size_t n = strlen(words[i]);
+        if ((size_t)(j->end - j->p) >= n && memcmp(j->p, words[i], n) == 0) {
+            j->p += n;
+            return 1;
+        }
+    }
+    if (*j->p == '"' || *j->p == '{' || *j->p == '[') {
+        const char open = *j->p;
+        text s = { NULL, 0, 0 };
+        int ok = 1;
+        if (open == '"') ok = json_string(j, &s);
+        else {
+            j->p++;
+            if (!json_next(j, (char)(open + 2))) do {                     /* '}' and ']' stand two after their openers */
+                if (open == '{' && (!json_string(j, &s) || !json_next(j, ':'))) ok = json_fail(j, "a member without a value");
+                ok = ok && json_skip(j, depth + 1);
+            } while (ok && json_next(j, ','));
+            else ok = 2;
+            if (ok == 1 && !json_next(j, (char)(open + 2))) ok = json_fail(j, "an object or array without an end");
+        }
+        text_free(&s);
+        return ok != 0;
+    }
+    return json_number(j);
+}
+
+/* --- one shot -------------------------------------------------------------------------------- */
+
+static int one_shot(chat *c, const char *question, size_t len) {
+    outcome o;
+    memset(&o, 0, sizeof o);
+    answer(c, question, len, !set.json, &o);
+    const int began = o.n_prompt > 0;                      /* else there is no answer, only a message */
+    if (began && set.json) {
+        text line = { NULL, 0, 0 };
+        text_puts(&line, "{");
+        json_put_outcome(&line, c, &o);
+        text_puts(&line, "}\n");
+        put(line.data, line.len);
+        text_free(&line);
+    } else if (began) {
+        put("\n", 1);
+    }
+    if (began && set.stats) print_stats(c, &o);
+    if (o.result && o.result != OCT_E_ABORTED) say("%s", o.err.message);
+    text_free(&o.answer);
+    return terminated ? 128 + 15 : exit_code(o.result);
+}
+
+/* --- many questions -------------------------------------------------------------------------- */
+
+typedef struct item {
+    text        id;                /* its JSON, as it goes out again */
+    text        prompt, system;
+    int         has_id, has_prompt, has_system, has_error, n_media;
+    const char *fault;
+} item;
+
+/* One line.  Members of other names pass. */
+static void item_read(item *it, const char *line, size_t n) {
+    json j = { line, line + n, NULL };
+    text key = { NULL, 0, 0 }, s = { NULL, 0, 0 };
+    it->has_id = it->has_prompt = it->has_system = it->has_error = it->n_media = 0;
+    it->fault = NULL;
+    if (!json_next(&j, '{')) json_fail(&j, "no JSON object");
+    int more = !j.fault && !json_next(&j, '}');
+    while (more) {
+        if (!json_string(&j, &key) || !json_next(&j, ':')) { json_fail(&j, "a member without a value"); break; }
+        json_space(&j);
+        const char *start = j.p, first = (char)(j.p < j.end ? *j.p : 0);
+        if (strcmp(key.data, "prompt") == 0 && first == '"') it->has_prompt = json_string(&j, &it->prompt);
+        else if (strcmp(key.data, "system") == 0 && first == '"') it->has_system = json_string(&j, &it->system);
+        else if (strcmp(key.data, "id") == 0 && first == '"') {
+            if (json_string(&j, &s)) {                     /* one spelling for equal strings */
+                text_set(&it->id, "", 0);
+                json_put_string(&it->id, s.data, s.len);
+                it->has_id = 1;
+            }
+        } else if (json_skip(&j, 0)) {
+            const int null = first == 'n';
+            if (strcmp(key.data, "id") == 0 && !null) {
+                if (first != '-' && (first < '0' || first > '9')) json_fail(&j, "id is neither a string nor a number");
+                text_set(&it->id, start, (size_t)(j.p - start));
+                it->has_id = 1;
+            }
+            if (strcmp(key.data, "error") == 0) it->has_error = 1;
+            if ((strcmp(key.data, "prompt") == 0 || strcmp(key.data, "system") == 0) && !null)
+                json_fail(&j, "prompt and system must be strings");
+            const int empty = null || (j.p - start == 2 && first == '[');
+            if ((strcmp(key.data, "image") == 0 || strcmp(key.data, "cloud") == 0) && !empty) it->n_media++;
+        }
+        if (j.fault) break;
+        more = json_next(&j, ',');
+        if (!more && !json_next(&j, '}')) json_fail(&j, "an object without an end");
+    }
+    json_space(&j);
+    if (!j.fault && j.p < j.end) json_fail(&j, "something after the object");
+    if (!j.fault && it->has_system && memchr(it->system.data, 0, it->system.len)) json_fail(&j, "system holds a zero byte");
+    it->fault = j.fault;
+    text_free(&key);
+    text_free(&s);
+}
+static void item_free(item *it) {
+    text_free(&it->id);
+    text_free(&it->prompt);
+    text_free(&it->system);
+}
+
+/* The ids that a file of answers holds without error: their JSON, each with a line break after it. */
+static int read_done(const char *path, text *done, long *keep) {
+    text all = { NULL, 0, 0 };
+    item it;
+    memset(&it, 0, sizeof it);
+    const int fault = read_file(path, &all);
+    *keep = -1;
+    text_puts(done, "\n");
+    if (fault == ENOENT) return 0;
+    if (fault) {
+        say("--resume: %s: %s", path, strerror(fault));
+        return EXIT_RUNTIME;
+    }
+    size_t at = 0;
+    for (const char *nl; (nl = (const char *)memchr(all.data + at, '\n', all.len - at)) != NULL; at = (size_t)(nl - all.data) + 1) {
+        item_read(&it, all.data + at, (size_t)(nl - all.data) - at);
+        if (it.fault || !it.has_id || it.has_error) continue;
+        text_add(done, it.id.data, it.id.len);
+        text_puts(done, "\n");
+    }
+    if (at < all.len) *keep = (long)at;                    /* a torn last line begins here */
+    item_free(&it);
+    text_free(&all);
+    return 0;
+}
+/* Opens the answers' file for appending, without its torn last line. */
+static FILE *open_answers(const char *path, long keep) {
+#if POSIX
+    if (keep >= 0 && truncate(path, (off_t)keep)) return NULL;
+#else
+    if (keep >= 0) {                                       /* no way to cut a file: write it anew */
+        text all = { NULL, 0, 0 };
+        FILE *f = read_file(path, &all) ? NULL : fopen(path, "wb");
+        if (!f || fwrite(all.data, 1, (size_t)keep, f) != (size_t)keep || fclose(f)) return NULL;
+        text_free(&all);
+    }
+#endif
+    FILE *f = fopen(path, "ab");
+    if (f) setvbuf(f, NULL, _IONBF, 0);                    /* a line is one write */
+    return f;
+}
+/* The next line into t, without its end; 0 at the end of the file. */
+static int read_line_of(FILE *f, text *t) {
+    int c;
+    text_set(t, "", 0);
+    while ((c = getc(f)) != EOF && c != '\n') {
+        const char byte = (char)c;
+        text_add(t, &byte, 1);
+    }
+    return c != EOF || t->len > 0;
+}
+
+/* Answers one line; the object for it goes to line, empty if interrupted.  0 or an exit code that ends everything. */
+static int batch_one(chat *c, item *it, text *line, int *bad) {
+    outcome o;
+    memset(&o, 0, sizeof o);
+    const char *error = it->fault;
+    if (!error && !it->has_prompt) error = "prompt is missing";
+    if (!error && it->n_media) error = "the model has no encoder for pictures or clouds";
+    if (!error) {
+        const char *system = it->has_system ? it->system.data : set.system;
+        const int same = system && c->desc.system ? strcmp(system, c->desc.system) == 0 : system == c->desc.system;
+        if (!same) {
+            if (system) text_set(&c->system, system, strlen(system));
+            c->desc.system = system ? c->system.data : NULL;
+            const int fault = open_session(c);
+            if (fault) return fault;
+        }
+        turn_back(c, 0);
+        answer(c, it->prompt.data, it->prompt.len, 0, &o);
+        if (o.result && !(o.result == OCT_E_CONTEXT && o.n_generated > 0)) error = o.err.message;
+    }
+    text_set(line, "", 0);
+    if (o.result != OCT_E_ABORTED) {
+        text_puts(line, "{\"id\":");
+        text_add(line, it->id.data, it->id.len);
+        text_puts(line, ",");
+        if (error) {
+            text_puts(line, "\"error\":");
+            json_put_string(line, error, strlen(error));
+            *bad = 1;
+        } else {
+            json_put_outcome(line, c, &o);
+        }
+        text_puts(line, "}\n");
+    }
+    text_free(&o.answer);
+    return 0;
+}
+
+static int batch(chat *c) {
+    FILE *in = strcmp(set.batch, "-") == 0 ? stdin : fopen(set.batch, "rb"), *out = stdout;
+    text row = { NULL, 0, 0 }, line = { NULL, 0, 0 }, done = { NULL, 0, 0 }, key = { NULL, 0, 0 };
+    item it;
+    long long k = 0, n = 1, index = 0;
+    long keep = -1;
+    int code = 0, bad = 0, used = 0;
+    memset(&it, 0, sizeof it);
+    if (!in) {
+        say("--batch: %s: %s", set.batch, strerror(errno));
+        return EXIT_RUNTIME;
+    }
+    if (set.shard && (sscanf(set.shard, "%lld/%lld%n", &k, &n, &used) != 2 || set.shard[used] || n < 1 || k < 0 || k >= n)) {
+        say("--shard: '%s', expected K/N with K from 0 to N-1", set.shard);
+        return EXIT_USAGE;
+    }
+    if (set.resume) {
+        code = read_done(set.resume, &done, &keep);
+        if (code) return code;
+        out = open_answers(set.resume, keep);
+        if (!out) {
+            say("--resume: %s: %s", set.resume, strerror(errno));
+            return EXIT_RUNTIME;
+        }
+    }
+    for (; !code && !stopping(NULL) && read_line_of(in, &row); index++) {
+        if (index % n != k || strspn(row.data, " \t\r") == row.len) continue;
+        item_read(&it, row.data, row.len);
+        if (!it.has_id) {
+            char number[32];
+            text_set(&it.id, number, (size_t)snprintf(number, sizeof number, "%lld", index));
+        }
+        text_set(&key, "\n", 1);
+        text_add(&key, it.id.data, it.id.len);
+        text_puts(&key, "\n");
+        if (done.data && strstr(done.data, key.data)) continue;
+        code = batch_one(c, &it, &line, &bad);
+        if (code || line.len == 0) break;
+        if (out == stdout) {
+            put(line.data, line.len);
+        } else if (fwrite(line.data, 1, line.len, out) != line.len) {
+            say("--resume: %s: %s", set.resume, strerror(errno));
+            code = EXIT_RUNTIME;
+        }
+    }
+    if (out != stdout) fclose(out);
+    if (in != stdin) fclose(in);
+    item_free(&it);
+    text_free(&row);
+    text_free(&line);
+    text_free(&done);
+    text_free(&key);
+    return code ? code : terminated ? 128 + 15 : interrupted ? EXIT_SIGNAL : bad ? EXIT_RUNTIME : 0;
+}
+
+/* --- a line from the user -------------------------------------------------------------------- */
+
+typedef enum line_end { LINE_OK, LINE_EOF, LINE_INTERRUPT } line_end;
+
+/* Without a terminal to speak of. */
+static line_end plain_line(const char *prompt, text *out) {
+    int c;
+    text_set(out, "", 0);
+    if (prompt && *prompt) {
+        fputs(prompt, stdout);
+        fflush(stdout);
+    }
+    while ((c = getc(stdin)) != EOF && c != '\n') {
+        const char byte = (char)c;
+        text_add(out, &byte, 1);
+    }
+    if (c == EOF) {
+        clearerr(stdin);
+        if (interrupted) return LINE_INTERRUPT;
+        if (out->len == 0) return LINE_EOF;
+    }
+    if (out->len && out->data[out->len - 1] == '\r') out->data[--out->len] = 0;
+    return LINE_OK;
+}
+
+#if POSIX
+static struct termios cooked;
+static int            is_raw;
+
+static void raw_off(void) {
+    if (!is_raw) return;
+    if (write(1, "\033[?2004l", 8) < 0) {}                 /* bracketed paste off; nothing to do if that fails */
+    tcsetattr(0, TCSAFLUSH, &cooked);
+    is_raw = 0;
+}
+static int raw_on(void) {
+    struct termios t;
+    if (tcgetattr(0, &cooked)) return 0;
+    t = cooked;
+    t.c_iflag &= ~(tcflag_t)(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
+    t.c_lflag &= ~(tcflag_t)(ECHO | ICANON | IEXTEN | ISIG);
+    t.c_cc[VMIN] = 1;
+    t.c_cc[VTIME] = 0;
+    if (tcsetattr(0, TCSADRAIN, &t)) return 0;             /* what was typed ahead stays */
+    is_raw = 1;
+    if (write(1, "\033[?2004h", 8) < 0) {}
+    return 1;
+}
+
+typedef struct editor {
+    const char *prompt;
+    size_t      prompt_width;
+    text        line, kept;              /* kept: the line under way while one looks at the history */
+    size_t      at;                      /* cursor, in bytes */
+    int         where;                   /* line of the history shown; n_history: the one under way */
+} editor;
+static char *history[256];
+static int   n_history;
+
+static void history_add(const text *t) {
+    if (t->len == 0 || (n_history && strcmp(history[n_history - 1], t->data) == 0)) return;
+    if (n_history == 256) {
+        free(history[0]);
+        memmove(history, history + 1, sizeof history - sizeof history[0]);
+        n_history--;
+    }
+    history[n_history] = (char *)malloc(t->len + 1);
+    if (!history[n_history]) leave_memory();
+    memcpy(history[n_history++], t->data, t->len + 1);
+}
+
+/* One byte from the terminal; -1 at its end or when we are asked to go. */
+static int read_key(void) {
+    unsigned char c;
+    for (;;) {
+        const ssize_t n = read(0, &c, 1);
+        if (n == 1) return c;
+        if (n == 0 || errno != EINTR || terminated) return -1;
+    }
+}
+static size_t char_next(const text *t, size_t at) {
+    if (at < t->len) at++;
+    while (at < t->len && ((unsigned char)t->data[at] & 0xC0) == 0x80) at++;
+    return at;
+}
+static size_t char_back(const text *t, size_t at) {
+    if (at > 0) at--;
+    while (at > 0 && ((unsigned char)t->data[at] & 0xC0) == 0x80) at--;
+    return at;
+}
+/* Columns of the character at s: 0 for combining marks, 2 for East Asian wide ones and most emoji. */
+static size_t char_width(const char *s, size_t n) {
+    static const struct { unsigned first, last; size_t width; } ranges[] = {
+        { 0x300, 0x36F, 0 }, { 0x1100, 0x115F, 2 }, { 0x200B, 0x200F, 0 }, { 0x20D0, 0x20FF, 0 }, { 0x2E80, 0xA4CF, 2 },
+        { 0xAC00, 0xD7A3, 2 }, { 0xF900, 0xFAFF, 2 }, { 0xFE00, 0xFE0F, 0 }, { 0xFE30, 0xFE6F, 2 }, { 0xFF00, 0xFF60, 2 },
+        { 0xFFE0, 0xFFE6, 2 }, { 0x1F300, 0x1FAFF, 2 }, { 0x20000, 0x3FFFD, 2 } };
+    unsigned cp = (unsigned char)s[0];
+    if (n > 1) cp &= 0x7Fu >> n;
+    for (size_t i = 1; i < n; i++) cp = cp << 6 | ((unsigned char)s[i] & 0x3F);
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (cp >= ranges[i].first && cp <= ranges[i].last) return ranges[i].width;
+    return 1;
+}
+static size_t columns_between(const text *t, size_t from, size_t to) {
+    size_t width = 0;
+    for (size_t i = from, next; i < to; i = next) {
+        next = char_next(t, i);
+        width += char_width(t->data + i, next - i);
+    }
+    return width;
+}
+
+/* Draws prompt and line in one row of the screen, scrolled sideways so that the cursor is in it. */
+static void redraw(const editor *e) {
+    struct winsize w;
+    text out = { NULL, 0, 0 };
+    size_t room = 80, from = 0, to;
+    char move[32];
+    if (ioctl(1, TIOCGWINSZ, &w) == 0 && w.ws_col > 0) room = w.ws_col;
+    room = room > e->prompt_width + 8 ? room - e->prompt_width - 1 : 8;
+    while (columns_between(&e->line, from, e->at) > room - 1) from = char_next(&e->line, from);
+    for (to = from; to < e->line.len && columns_between(&e->line, from, char_next(&e->line, to)) <= room; ) to = char_next(&e->line, to);
+    text_puts(&out, "\r");
+    text_puts(&out, e->prompt);
+    for (size_t i = from; i < to; i++) {
+        const unsigned char c = (unsigned char)e->line.data[i];
+        if (c < 0x20 || c == 0x7F) text_puts(&out, c == '\n' ? "\xE2\x86\xB5" : " ");      /* an arrow for a line break */
+        else text_add(&out, e->line.data + i, 1);
+    }
+    snprintf(move, sizeof move, "\033[K\r\033[%dC", (int)(e->prompt_width + columns_between(&e->line, from, e->at)));
+    text_puts(&out, move);
+    if (write(1, out.data, out.len) < 0) {}
+    text_free(&out);
+}
+
+static void edit_insert(editor *e, const char *s, size_t n) {
+    const size_t tail = e->line.len - e->at;
+    text_add(&e->line, s, n);                              /* room for it; then the tail moves up */
+    memmove(e->line.data + e->at + n, e->line.data + e->at, tail);
+    memcpy(e->line.data + e->at, s, n);
+    e->at += n;
+}
+static void edit_cut(editor *e, size_t from, size_t to) {
+    memmove(e->line.data + from, e->line.data + to, e->line.len - to + 1);
+    e->line.len -= to - from;
+    e->at = from;
+}
+static void edit_history(editor *e, int step) {
+    const int to = e->where + step;
+    if (to < 0 || to > n_history) return;
+    if (e->where == n_history) text_set(&e->kept, e->line.data, e->line.len);
+    e->where = to;
+    if (to == n_history) text_set(&e->line, e->kept.data, e->kept.len);
+    else text_set(&e->line, history[to], strlen(history[to]));
+    e->at = e->line.len;
+}
+/* Everything up to the end of a paste goes in as it is. */
+static void edit_paste(editor *e) {
+    text t = { NULL, 0, 0 };
+    static const char end[] = "\033[201~";
+    int c;
+    while ((c = read_key()) >= 0) {
+        const char byte = (char)(c == '\r' ? '\n' : c);
+        text_add(&t, &byte, 1);
+        if (t.len >= 6 && memcmp(t.data + t.len - 6, end, 6) == 0) {
+            t.len -= 6;
+            break;
+        }
+    }
+    while (t.len && t.data[t.len - 1] == '\n') t.len--;
+    if (t.len) edit_insert(e, t.data, t.len);
+    text_free(&t);
+}
+static void edit_word(editor *e, int forward) {
+    if (forward) {
+        while (e->at < e->line.len && e->line.data[e->at] == ' ') e->at++;
+        while (e->at < e->line.len && e->line.data[e->at] != ' ') e->at++;
+    } else {
+        while (e->at > 0 && e->line.data[e->at - 1] == ' ') e->at--;
+        while (e->at > 0 && e->line.data[e->at - 1] != ' ') e->at--;
+    }
+}
+/* After ESC: arrows, Home, End, Delete, Alt-b and Alt-f, the beginning of a paste. */
+static void edit_escape(editor *e) {
+    char seq[16];
+    int n = 0, c = read_key();
+    if (c == 'b' || c == 'f') edit_word(e, c == 'f');
+    if (c != '[' && c != 'O') return;
+    do seq[n++] = (char)(c = read_key()); while (n < 15 && c >= 0 && !(c >= '@' && c <= '~'));
+    seq[n] = 0;
+    if (strcmp(seq, "A") == 0) edit_history(e, -1);
+    else if (strcmp(seq, "B") == 0) edit_history(e, 1);
+    else if (strcmp(seq, "C") == 0) e->at = char_next(&e->line, e->at);
+    else if (strcmp(seq, "D") == 0) e->at = char_back(&e->line, e->at);
+    else if (strcmp(seq, "H") == 0 || strcmp(seq, "1~") == 0 || strcmp(seq, "7~") == 0) e->at = 0;
+    else if (strcmp(seq, "F") == 0 || strcmp(seq, "4~") == 0 || strcmp(seq, "8~") == 0) e->at = e->line.len;
+    else if (strcmp(seq, "3~") == 0) edit_cut(e, e->at, char_next(&e->line, e->at));
+    else if (strcmp(seq, "1;5C") == 0 || strcmp(seq, "1;5D") == 0) edit_word(e, seq[3] == 'C');
+    else if (strcmp(seq, "200~") == 0) edit_paste(e);
+}
+enum { CTRL_A = 1, CTRL_B, CTRL_C, CTRL_D, CTRL_E, CTRL_F, CTRL_H = 8, CTRL_K = 11, CTRL_L, ENTER, CTRL_N, CTRL_P = 16, CTRL_U = 21,
+       CTRL_W = 23, CTRL_Z = 26, ESCAPE = 27, BACKSPACE = 127 };
+
+/* One key; LINE_OK means: go on editing unless *done. */
+static line_end edit_key(editor *e, int c, int *done) {
+    size_t from;
+    switch (c) {
+        case ENTER: case '\n': *done = 1; break;
+        case CTRL_C: return LINE_INTERRUPT;
+        case CTRL_D:
+            if (e->line.len == 0) return LINE_EOF;
+            edit_cut(e, e->at, char_next(&e->line, e->at));
+            break;
+        case CTRL_A: e->at = 0; break;
+        case CTRL_E: e->at = e->line.len; break;
+        case CTRL_B: e->at = char_back(&e->line, e->at); break;
+        case CTRL_F: e->at = char_next(&e->line, e->at); break;
+        case CTRL_K: from = e->at; edit_cut(e, from, e->line.len); break;
+        case CTRL_U: edit_cut(e, 0, e->at); break;
+        case CTRL_W: {
+            const size_t end = e->at;
+            edit_word(e, 0);
+            edit_cut(e, e->at, end);
+            break;
+        }
+        case CTRL_H: case BACKSPACE: {
+            const size_t end = e->at;
+            edit_cut(e, char_back(&e->line, end), end);
+            break;
+        }
+        case CTRL_P: edit_history(e, -1); break;
+        case CTRL_N: edit_history(e, 1); break;
+        case CTRL_L: if (write(1, "\033[H\033[2J", 7) < 0) {} break;
+        case CTRL_Z:
+            raw_off();
+            raise(SIGTSTP);
+            raw_on();
+            break;
+        case ESCAPE: edit_escape(e); break;
+        default: {
+            const char byte = (char)c;
+            if (c >= 0x20 || c == '\t') edit_insert(e, &byte, 1);
+        }
+    }
+    return LINE_OK;
+}
+
+static line_end edit_line(const char *prompt, size_t prompt_width, text *out) {
+    editor e;
+    line_end end = LINE_OK;
+    int done = 0;
+    memset(&e, 0, sizeof e);
+    e.prompt = prompt;
+    e.prompt_width = prompt_width;
+    e.where = n_history;
+    text_puts(&e.line, "");
+    if (!raw_on()) return plain_line(prompt, out);
+    while (!done && end == LINE_OK) {
+        redraw(&e);
+        const int c = read_key();
+        end = c < 0 ? LINE_EOF : edit_key(&e, c, &done);
+    }
+    e.at = e.line.len;
+    redraw(&e);
+    raw_off();
+    fputs(end == LINE_INTERRUPT ? "^C\n" : "\n", stdout);
+    fflush(stdout);
+    text_set(out, e.line.data, e.line.len);
+    if (end == LINE_OK) history_add(out);
+    text_free(&e.line);
+    text_free(&e.kept);
+    return end;
+}
+#endif
+
+/* --- the REPL -------------------------------------------------------------------------------- */
+
+typedef struct repl {
+    chat   *c;
+    outcome last;
+    int     terminal, color, quit, code;
+} repl;
+
+static line_end ask(const repl *r, const char *prompt, text *out) {
+    char coloured[64];
+    interrupted = 0;
+    if (!r->terminal) return plain_line("", out);
+    snprintf(coloured, sizeof coloured, r->color ? "\033[1;32m%s\033[0m" : "%s", prompt);
+#if POSIX
+    const char *term = getenv("TERM");
+    if (term && strcmp(term, "dumb") != 0) return edit_line(coloured, strlen(prompt), out);
+#endif
+    return plain_line(coloured, out);
+}
+static void note(const repl *r, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    if (r->color) fputs("\033[2m", stderr);
+    vfprintf(stderr, format, args);
+    if (r->color) fputs("\033[0m", stderr);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+static void turns_cut(chat *c, size_t n) {
+    while (c->n_turns > n) free(c->turns[--c->n_turns].question);
+}
+static void turns_add(chat *c, int position, const char *question, size_t len) {
+    if (c->n_turns == c->cap_turns) {
+        turn *p = (turn *)realloc(c->turns, (c->cap_turns * 2 + 8) * sizeof *p);
+        if (!p) leave_memory();
+        c->turns = p;
+        c->cap_turns = c->cap_turns * 2 + 8;
+    }
+    turn *t = &c->turns[c->n_turns++];
+    t->position = position;
+    t->len = len;
+    t->question = (char *)malloc(len + 1);
+    if (!t->question) leave_memory();
+    memcpy(t->question, question, len);
+    t->question[len] = 0;
+}
+
+/* Asks, shows the answer, remembers the turn.  No failure ends the chat. */
+static void repl_turn(repl *r, const char *question, size_t len) {
+    chat *c = r->c;
+    const int before = turn_start(c);
+    interrupted = 0;
+    answer(c, question, len, !set.json, &r->last);
+    if (r->last.n_prompt > 0) {
+        turns_add(c, before, question, len);
+        if (set.json) {
+            text line = { NULL, 0, 0 };
+            text_puts(&line, "{");
+            json_put_outcome(&line, c, &r->last);
+            text_puts(&line, "}\n");
+            put(line.data, line.len);
+            text_free(&line);
+        } else {
+            put(r->terminal ? "\n\n" : "\n", r->terminal ? 2 : 1);
+        }
+    }
+    if (r->last.result == OCT_E_ABORTED)
+        note(r, r->last.n_prompt > 0 ? "(stopped; what you see stays in the chat)" : "(stopped; that question is forgotten)");
+    else if (r->last.result == OCT_E_CONTEXT) note(r, "%s (/undo, or /clear to start over)", r->last.err.message);
+    else if (r->last.result) note(r, "%s", r->last.err.message);
+    if (set.stats && r->last.n_prompt > 0) print_stats(c, &r->last);
+    interrupted = 0;
+}
+
+/* Terminals quote dropped paths, or put a backslash before what a shell would read. */
+static char *unquote(char *s) {
+    size_t n = strlen(s);
+    while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t') && !(n > 1 && s[n - 2] == '\\')) s[--n] = 0;
+    if (strncmp(s, "file://", 7) == 0) return s + 7;
+    if (n > 1 && (s[0] == '"' || s[0] == '\'') && s[n - 1] == s[0]) {
+        s[n - 1] = 0;
+        return s + 1;
+    }
+#if POSIX
+    char *to = s;
+    for (const char *from = s; *from; from++) {
+        if (*from == '\\' && from[1]) from++;
+        *to++ = *from;
+    }
+    *to = 0;
+#endif
+    return s;
+}
+
+static void cmd_clear(repl *r, char *arg) {
+    (void)arg;
+    turn_back(r->c, 0);
+    turns_cut(r->c, 0);
+    note(r, "(the chat starts over)");
+}
+static void cmd_quit(repl *r, char *arg) {
+    (void)arg;
+    r->quit = 1;
+}
+static void cmd_system(repl *r, char *arg) {
+    chat *c = r->c;
+    text_set(&c->system, arg, strlen(arg));
+    c->desc.system = c->system.data;
+    turns_cut(c, 0);
+    r->code = open_session(c);
+    if (r->code) r->quit = 1;
+    else note(r, *arg ? "(system text set; the chat starts over)" : "(no system text; the chat starts over)");
+}
+/* Back to where the last turn began; 0: there is none. */
+static int undo(repl *r) {
+    chat *c = r->c;
+    if (c->n_turns == 0) {
+        note(r, "(there is no turn to take back)");
+        return 0;
+    }
+    turn_back(c, c->turns[c->n_turns - 1].position);
+    return 1;
+}
+static void cmd_undo(repl *r, char *arg) {
+    (void)arg;
+    if (!undo(r)) return;
+    note(r, "(taken back: %.60s)", r->c->turns[r->c->n_turns - 1].question);
+    turns_cut(r->c, r->c->n_turns - 1);
+}
+
+/* The same session under a changed desc: only a new one can have another seed. */
+static int reseed(repl *r, uint64_t seed) {
+    chat *c = r->c;
+    oct_error err;
+    const size_t bytes = oct_session_snapshot_bytes(c->session);
+    void *kept = malloc(bytes ? bytes : 1);
+    if (!kept) leave_memory();
+    oct_result bad = oct_session_snapshot(c->session, kept, bytes, &err);
+    const int pending = c->pending;
+    c->desc.seed = seed;
+    r->code = bad ? 0 : open_session(c);
+    if (!bad && !r->code) bad = oct_session_restore(c->session, kept, bytes, &err);
+    c->pending = pending;
+    if (bad) note(r, "%s", err.message);
+    if (r->code) r->quit = 1;
+    free(kept);
+    return !bad && !r->code;
+}
+static void cmd_regen(repl *r, char *arg) {
+    chat *c = r->c;
+    (void)arg;
+    if (!undo(r)) return;
+    turn t = c->turns[--c->n_turns];
+    if (c->desc.sampling.temperature > 0) {
+        if (reseed(r, c->desc.seed + 1)) repl_turn(r, t.question, t.len);
+    } else {
+        note(r, "(greedy: the same answer again; /set temperature 0.8 for others)");
+        repl_turn(r, t.question, t.len);
+    }
+    free(t.question);
+}
+static void cmd_stats(repl *r, char *arg) {
+    (void)arg;
+    if (r->last.n_prompt > 0) print_stats(r->c, &r->last);
+    else note(r, "(nothing was answered yet)");
+}
+static void cmd_context(repl *r, char *arg) {
+    const chat *c = r->c;
+    const int all = c->desc.n_ctx ? c->desc.n_ctx : c->info.n_ctx_train < 4096 ? c->info.n_ctx_train : 4096;
+    (void)arg;
+    note(r, "%d of %d positions taken, turns: %zu", oct_session_position(c->session), all, c->n_turns);
+}
+static void cmd_save(repl *r, char *arg) {
+    chat *c = r->c;
+    oct_error err;
+    const char *path = unquote(arg);
+    const size_t bytes = oct_session_snapshot_bytes(c->session);
+    void *data = malloc(bytes ? bytes : 1);
+    if (!data) leave_memory();
+    if (oct_session_snapshot(c->session, data, bytes, &err)) {
+        note(r, "%s", err.message);
+    } else {
+        FILE *f = fopen(path, "wb");
+        const int bad = !f || fwrite(data, 1, bytes, f) != bytes;
+        if ((f && fclose(f)) || bad) note(r, "%s: %s", path, strerror(errno));
+        else note(r, "(saved: %d positions, %.1f MB)", oct_session_position(c->session), (double)bytes / 1e6);
+    }
+    free(data);
+}
+static void cmd_load(repl *r, char *arg) {
+    chat *c = r->c;
+    oct_error err;
+    text data = { NULL, 0, 0 };
+    const char *path = unquote(arg);
+    const int fault = read_file(path, &data);
+    if (fault) note(r, "%s: %s", path, strerror(fault));
+    else if (oct_session_restore(c->session, data.data, data.len, &err)) note(r, "%s: %s", path, err.message);
+    else {
+        turns_cut(c, 0);
+        c->pending = 0;
+        note(r, "(loaded: %d positions)", oct_session_position(c->session));
+    }
+    text_free(&data);
+}
+static void cmd_read(repl *r, char *arg) {
+    text data = { NULL, 0, 0 };
+    const char *path = unquote(arg);
+    const int fault = read_file(path, &data);
+    if (fault) note(r, "%s: %s", path, strerror(fault));
+    else repl_turn(r, data.data, data.len);
+    text_free(&data);
+}
+static void cmd_image(repl *r, char *arg) {
+    (void)arg;
+    note(r, "the model has no %s encoder", "image");
+}
+
+static void set_sampling_show(const repl *r) {
+    const oct_sampling *s = &r->c->desc.sampling;
+    note(r, "temperature %g, top_k %d, top_p %g, min_p %g, repeat_penalty %g, frequency_penalty %g, presence_penalty %g, "
+            "penalty_window %d, max_tokens %d, seed %llu (0: the file's, else off)",
+         (double)s->temperature, s->top_k, (double)s->top_p, (double)s->min_p, (double)s->repeat_penalty, (double)s->frequency_penalty,
+         (double)s->presence_penalty, s->penalty_window, r->c->desc.max_tokens, (unsigned long long)r->c->desc.seed);
+}
+static void cmd_set(repl *r, char *arg) {
+    static const char names[] = "temperature temp top_k top_p min_p repeat_penalty frequency_penalty presence_penalty penalty_window "
+                                "max_tokens seed";
+    chat *c = r->c;
+    oct_sampling s = c->desc.sampling;
+    oct_error err;
+    double v;
+    char *value = arg + strcspn(arg, " \t="), best[40] = "";
+    int best_distance = 99;
+    if (!*arg) {
+        set_sampling_show(r);
+        return;
+    }
+    if (*value) *value++ = 0;
+    value += strspn(value, " \t=");
+    for (char *p = arg; *p; p++)
+        if (*p == '-') *p = '_';
+    if (!named(names, arg, strlen(arg))) {
+        suggest(arg, names, best, &best_distance);
+        note(r, "cannot set '%s'%s%s%s; there are: %s", arg, best[0] ? ", did you mean " : "", best, best[0] ? "?" : "", names);
+        return;
+    }
+    if (!parse_real(value, &v) || v > 1e9 || v < -1e9) {
+        note(r, "%s: '%s', expected a number", arg, value);
+        return;
+    }
+    if (arg[0] == 't' && arg[1] == 'e') s.temperature = v <= 0 ? -1.0f : (float)v;
+    else if (strcmp(arg, "top_k") == 0) s.top_k = (int)v;
+    else if (strcmp(arg, "top_p") == 0) s.top_p = (float)v;
+    else if (strcmp(arg, "min_p") == 0) s.min_p = (float)v;
+    else if (strcmp(arg, "repeat_penalty") == 0) s.repeat_penalty = (float)v;
+    else if (strcmp(arg, "frequency_penalty") == 0) s.frequency_penalty = (float)v;
+    else if (strcmp(arg, "presence_penalty") == 0) s.presence_penalty = (float)v;
+    else if (strcmp(arg, "penalty_window") == 0) s.penalty_window = (int)v;
+    else if (strcmp(arg, "max_tokens") == 0) oct_session_set_max_tokens(c->session, c->desc.max_tokens = v > 0 ? (int)v : 0);
+    else if (v < 0 || !reseed(r, (uint64_t)v)) return;
+    if (oct_session_set_sampling(c->session, &s, &err)) {
+        note(r, "%s", err.message);
+        return;
+    }
+    c->desc.sampling = s;
+    set_sampling_show(r);
+}
+
+static void cmd_help(repl *r, char *arg);
+static const struct command {
+    const char *names, *arg, *help;
+    void      (*run)(repl *r, char *arg);
+} commands[] = {
+    { "/help /?", "", "this list", cmd_help },
+    { "/clear", "", "forget everything said", cmd_clear },
+    { "/undo", "", "take the last turn back", cmd_undo },
+    { "/regen", "", "answer the last question again", cmd_regen },
+    { "/system", "TEXT", "another system text; the chat starts over", cmd_system },
+    { "/set", "NAME VALUE", "sampling, e.g. /set temperature 0.2; alone: what is set", cmd_set },
+    { "/read", "FILE", "ask what a file says", cmd_read },
+    { "/image", "FILE", "a picture for the next question", cmd_image },
+    { "/save", "FILE", "keep the chat", cmd_save },
+    { "/load", "FILE", "go on with a chat that was kept", cmd_load },
+    { "/stats", "", "times and tokens/s of the last answer", cmd_stats },
+    { "/context", "", "how full the context is", cmd_context },
+    { "/quit /exit /bye", "", "leave (or Ctrl-D)", cmd_quit },
+};
+enum { N_COMMANDS = (int)(sizeof commands / sizeof commands[0]) };
+
+static void cmd_help(repl *r, char *arg) {
+    (void)r;
+    (void)arg;
+    for (int i = 0; i < N_COMMANDS; i++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", commands[i].names, commands[i].arg);
+        fprintf(stderr, "  %-20s %s\n", left, commands[i].help);
+    }
+    fputs("  \"\"\"                  begins and ends a question of several lines\n"
+          "  Ctrl-C stops an answer and keeps it; arrows bring back what you typed; a space before / is no command\n", stderr);
+}
+static void repl_command(repl *r, char *line) {
+    const size_t n = strcspn(line, " \t");
+    char *arg = line + n, word[40], best[40] = "";
+    int best_distance = 99;
+    arg += strspn(arg, " \t");
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (!named(commands[i].names, line, n)) continue;
+        if (strcmp(commands[i].arg, "FILE") == 0 && !*arg) note(r, "%.*s needs a file: %.*s FILE", (int)n, line, (int)n, line);
+        else commands[i].run(r, arg);
+        return;
+    }
+    snprintf(word, sizeof word, "%.*s", (int)n, line);
+    for (int i = 0; i < N_COMMANDS; i++) suggest(word, commands[i].names, best, &best_distance);
+    note(r, "unknown command %s%s%s%s", word, best[0] ? ", did you mean " : " (try /help)", best, best[0] ? "?" : "");
+}
+
+/* A question of several lines: from one """ to the next.  0: given up. */
+static int read_block(const repl *r, text *line) {
+    text all = { NULL, 0, 0 }, more = { NULL, 0, 0 };
+    line_end end = LINE_OK;
+    const char *mark = NULL;
+    text_set(&all, line->data + 3, line->len - 3);
+    while ((mark = strstr(all.data, "\"\"\"")) == NULL && (end = ask(r, "... ", &more)) == LINE_OK) {
+        if (all.len) text_puts(&all, "\n");
+        text_add(&all, more.data, more.len);
+    }
+    text_set(line, all.data, mark ? (size_t)(mark - all.data) : all.len);
+    while (line->len && line->data[line->len - 1] == '\n') line->data[--line->len] = 0;
+    text_free(&all);
+    text_free(&more);
+    return end != LINE_INTERRUPT;
+}
+
+static int run_repl(chat *c) {
+    repl r;
+    text line = { NULL, 0, 0 };
+    int hinted = 0;
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    memset(&r, 0, sizeof r);
+    r.c = c;
+    r.terminal = is_terminal(stdin) && is_terminal(stdout);
+    r.color = r.terminal && is_terminal(stderr) && !set.no_color && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+    if (r.terminal && !set.quiet)
+        note(&r, "%.*s, %.*s, style %s; /help for commands, Ctrl-D leaves", (int)c->info.name.len, c->info.name.data ? c->info.name.data : "",
+             (int)c->info.architecture.len, c->info.architecture.data ? c->info.architecture.data : "",
+             set.raw ? "raw" : set.style ? set.style : c->info.prompt_style.data);
+    while (!r.quit && !terminated) {
+        const line_end end = ask(&r, ">>> ", &line);
+        if (end == LINE_EOF) break;
+        if (end == LINE_INTERRUPT) {
+            if (line.len == 0 && hinted++) {
+                r.code = EXIT_SIGNAL;
+                break;
+            }
+            if (line.len == 0) note(&r, "(Ctrl-D or /bye leaves; so does another Ctrl-C)");
+            continue;
+        }
+        hinted = 0;
+        if (strncmp(line.data, "\"\"\"", 3) == 0 && !read_block(&r, &line)) continue;
+        if (strspn(line.data, " \t\n") == line.len) continue;
+        if (line.data[0] == '/' && !memchr(line.data, '\n', line.len)) repl_command(&r, line.data);
+        else repl_turn(&r, line.data, line.len);
+    }
+    turns_cut(c, 0);
+    free(c->turns);
+    text_free(&line);
+    text_free(&r.last.answer);
+    return terminated ? 128 + 15 : r.code;
+}
+
+/* --- main ------------------------------------------------------------------------------------ */
+
+static void catch_signals(void) {
+#if POSIX
+    struct sigaction a;
+    memset(&a, 0, sizeof a);
+    sigemptyset(&a.sa_mask);
+    a.sa_handler = on_interrupt;                           /* no SA_RESTART: a read that waits must come back */
+    sigaction(SIGINT, &a, NULL);
+    a.sa_handler = on_terminate;
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGHUP, &a, NULL);
+    atexit(raw_off);
+#else
+    signal(SIGINT, on_interrupt);
+    signal(SIGTERM, on_terminate);
+#endif
+}
+
+/* What is to be answered once; 1: there is something, 0: chat, below 0: minus an exit code. */
+static int read_question(text *q) {
+    int fault = 0;
+    const char *from = set.file;
+    if (set.prompt) {
+        text_set(q, set.prompt, strlen(set.prompt));
+        return 1;
+    }
+    if (!from && (set.interactive || is_terminal(stdin))) return 0;
+    if (!from || strcmp(from, "-") == 0) {
+        from = "stdin";
+        fault = read_all(stdin, q);
+    } else {
+        fault = read_file(from, q);
+    }
+    if (interrupted) return -EXIT_SIGNAL;
+    if (fault) {
+        say("%s: %s", from, strerror(fault));
+        return -EXIT_RUNTIME;
+    }
+    if (!set.raw && q->len && q->data[q->len - 1] == '\n') q->data[--q->len] = 0;          /* the editor's, not the author's */
+    if (!set.raw && q->len && q->data[q->len - 1] == '\r') q->data[--q->len] = 0;
+    if (q->len) return 1;
+    say("%s: nothing to answer", from);
+    return -EXIT_USAGE;
+}
+
+static int run(chat *c) {
+    text question = { NULL, 0, 0 };
+    int code = make_desc(c), have = 0;
+    if (code) return code;
+    if (!set.batch) have = read_question(&question);
+    if (have < 0) code = -have;
+    if (!code) code = open_model(c);
+    if (!code) code = open_session(c);
+    if (!code) code = set.batch ? batch(c) : have ? one_shot(c, question.data, question.len) : run_repl(c);
+    text_free(&question);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    chat c;
+    memset(&c, 0, sizeof c);
+    int code = parse_options(argc, argv);
+    if (code) return code;
+    if (set.help) {
+        print_help();
+        return 0;
+    }
+    if (set.version) {
+        printf("octavius %d.%d.%d (%s kernels"
+#if defined(_OPENMP)
+               ", OpenMP"
+#endif
+               ")\n", OCT_VERSION_MAJOR, OCT_VERSION_MINOR, OCT_VERSION_PATCH, oct_isa_name(OCT_ISA_AUTO));
+        return 0;
+    }
+    if (set.list_styles) {
+        print_styles(stdout, "\n");
+        puts("");
+        return 0;
+    }
+    if (!set.model) {
+        say("no model: octavius -m MODEL.gguf (try --help)");
+        return EXIT_USAGE;
+    }
+    c.show_progress = !set.quiet && is_terminal(stderr) && !(getenv("TERM") && strcmp(getenv("TERM"), "dumb") == 0);
+    catch_signals();
+    code = run(&c);
+    oct_session_close(c.session);
+    oct_model_close(c.model);
+    text_free(&c.system);
+    return code;
+}

@@ -1,0 +1,313 @@
+#!/bin/sh
+# The program build/octavius as its users meet it: exit codes, the ways in and out, JSON, batch, the chat's commands.
+# Works on a tiny random model that build/octavius-synth makes; POSIX sh, nothing else.
+# Closes with "N passed, N failed, N skipped".   B=dir: another build folder;  V=1: a line for every test
+cd "$(dirname "$0")/.." || exit 1
+B=${B:-build}
+LC_ALL=C
+OMP_WAIT_POLICY=PASSIVE
+export LC_ALL OMP_WAIT_POLICY
+passed=0 failed=0 skipped=0
+
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+    exit
+}
+if [ ! -x "$B/octavius" ] || [ ! -x "$B/octavius-synth" ]; then
+    echo "skip cli: $B/octavius or $B/octavius-synth is not there (make)"
+    if [ "${CI:-}" = true ]; then failed=1; else skipped=1; fi
+    finish
+fi
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
+model=$dir/tiny.gguf
+"$B/octavius-synth" tiny-llama --type f32 --seed 1 -o "$model" > "$dir/synth" 2>&1 || { cat "$dir/synth"; failed=1; finish; }
+
+ok() {                                   # name, then a command that must succeed
+    name=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+        [ -z "${V:-}" ] || echo "ok $name"
+    else
+        failed=$((failed + 1))
+        echo "FAIL $name"
+        [ ! -f "$dir/out" ] || sed 's/^/     out: /' "$dir/out" | head -5
+        [ ! -f "$dir/err" ] || sed 's/^/     err: /' "$dir/err" | head -5
+    fi
+}
+run() {                                  # octavius with one thread; leaves out, err and rc.  stdin as it is here
+    "$B/octavius" "$@" > "$dir/out" 2> "$dir/err"
+    rc=$?
+}
+gen() { run -m "$model" -t 1 -n 4 "$@"; }
+code() { [ "$rc" -eq "$1" ]; }
+out_has() { grep -qF -- "$1" "$dir/out"; }
+err_has() { grep -qF -- "$1" "$dir/err"; }
+out_empty() { [ ! -s "$dir/out" ]; }
+err_lines() { [ "$(wc -l < "$dir/err")" -eq "$1" ]; }
+out_lines() { [ "$(wc -l < "$dir/out")" -eq "$1" ]; }
+same() { cmp -s "$1" "$2"; }
+
+# --- help and usage ---------------------------------------------------------------------------
+run --help < /dev/null
+ok help code 0
+ok help_is_grouped out_has 'Examples'
+ok help_names_all out_has '--repeat-penalty'
+run --version < /dev/null
+ok version code 0
+ok version_text out_has 'octavius 0.'
+run --list-styles < /dev/null
+ok list_styles out_has 'vicuna_v1'
+run < /dev/null
+ok no_model code 2
+run --tmep 1 < /dev/null
+ok near_miss_code code 2
+ok near_miss err_has 'did you mean --temp?'
+run --qqqqqqqq < /dev/null
+ok no_near_miss err_has 'try --help'
+ok one_line err_lines 1
+ok nothing_on_stdout out_empty
+for bad in '--temp abc' '--temp nan' '--temp -1' '--top-p 2' '-n 1.5' '-c 99999999999' '--seed -1' '--seed x' '-t 1000' '--top-k' '--json=1' \
+           '--isa mmx' '--kv f64' '--special' '--prompt-style nonsense' 'stray'; do
+    run -m "$model" -p x $bad < /dev/null
+    ok "usage: $bad" code 2
+done
+run -m "$model" -p x --prompt-style nonsense < /dev/null
+ok style_listed err_has 'zephyr'
+
+# --- models and pictures that are not there -----------------------------------------------------
+run -m "$dir/none.gguf" -p x < /dev/null
+ok no_file code 3
+ok no_file_named err_has "$dir/none.gguf"
+ok no_file_one_line err_lines 1
+echo 'not a model' > "$dir/text.gguf"
+run -m "$dir/text.gguf" -p x < /dev/null
+ok no_gguf code 3
+head -c 1000 "$model" > "$dir/short.gguf"
+run -m "$dir/short.gguf" -p x < /dev/null
+ok cut_gguf code 3
+run -m "$model" -p x --image y.png < /dev/null
+ok no_image_encoder code 3
+ok no_image_encoder_said err_has 'no image encoder'
+gen -p x -f "$dir/none.txt" < /dev/null
+ok prompt_wins_over_file code 0
+run -m "$model" -f "$dir/none.txt" < /dev/null
+ok no_prompt_file code 1
+
+# --- the ways to ask ------------------------------------------------------------------------------
+gen -p 'hello' < /dev/null
+ok prompt code 0
+ok quiet_stderr err_lines 0
+cp "$dir/out" "$dir/want"
+gen '--prompt=hello' < /dev/null
+ok prompt_equals same "$dir/out" "$dir/want"
+printf 'hello' > "$dir/q.txt"
+gen -f "$dir/q.txt" < /dev/null
+ok file same "$dir/out" "$dir/want"
+printf 'hello\n' | gen
+ok pipe same "$dir/out" "$dir/want"
+printf 'hello\r\n' | gen -f -
+ok file_stdin same "$dir/out" "$dir/want"
+run -m "$model" < /dev/null
+ok empty_stdin code 2
+gen -p 'hello' --no-mmap < /dev/null
+ok no_mmap same "$dir/out" "$dir/want"
+gen -p 'hello' -t 2 < /dev/null
+ok threads same "$dir/out" "$dir/want"
+gen -p 'hello' --temp 0 --seed 9 < /dev/null
+ok temp_0_is_greedy same "$dir/out" "$dir/want"
+gen -p 'hello' -n 12 --temp 2 --seed 1 < /dev/null
+cp "$dir/out" "$dir/seed1"
+gen -p 'hello' -n 12 --temp 2 --seed 1 < /dev/null
+ok seed_repeats same "$dir/out" "$dir/seed1"
+gen -p 'hello' -n 12 --temp 2 --seed 2 < /dev/null
+ok seed_differs [ "$(cmp -s "$dir/out" "$dir/seed1"; echo $?)" -eq 1 ]
+gen -p 'hello' -n 12 --temp 2 --top-k 1 --seed 2 < /dev/null
+cp "$dir/out" "$dir/top1"
+gen -p 'hello' -n 12 < /dev/null
+ok top_1_is_greedy same "$dir/out" "$dir/top1"
+for s in raw chatml llama2 llama3 zephyr vicuna_v1 phi2-instruct; do
+    gen -p 'hello' --prompt-style $s -sys 'be brief' < /dev/null
+    ok "style $s" code 0
+done
+gen -p 'hello' --stats < /dev/null
+ok stats err_has 'tokens/s'
+ok stats_seed err_has 'seed '
+gen -p 'hello' --kv q8_0 < /dev/null
+ok kv code 0
+gen -p 'hello' --isa scalar < /dev/null
+ok isa code 0
+
+# --- full, and gone -----------------------------------------------------------------------------------
+run -m "$model" -t 1 -c 20 -p 'hello' < /dev/null
+ok context_full code 6
+ok context_full_said err_has 'context'
+run -m "$model" -t 1 -c 8 -p 'a much longer question than eight positions can hold' < /dev/null
+ok prompt_too_long code 6
+ok prompt_too_long_out out_empty
+run -m "$model" -t 1 -c 8 --json -p 'a much longer question than eight positions can hold' < /dev/null
+ok no_json_without_answer out_empty
+("$B/octavius" -m "$model" -t 1 -n 300 -p hello < /dev/null 2> "$dir/err"; echo $? > "$dir/rc") | head -c 10 > "$dir/out"
+rc=$(cat "$dir/rc")
+ok closed_pipe [ "$rc" -eq 141 ]
+ok closed_pipe_quiet err_lines 0
+if [ -w /dev/full ]; then
+    "$B/octavius" -m "$model" -t 1 -n 4 -p hello < /dev/null > /dev/full 2> "$dir/err"
+    rc=$?
+    ok full_disk code 1
+    ok full_disk_said err_has 'cannot write'
+fi
+
+# --- interrupted --------------------------------------------------------------------------------------------
+# Starts octavius, sends it a signal once what it writes is longer than $2 bytes, or after a moment where $2 is 0.
+signalled() {
+    signal=$1 bytes=$2 tries=0
+    shift 2
+    "$B/octavius" -m "$model" -t 1 -q "$@" < /dev/null > "$dir/out" 2> "$dir/err" &
+    pid=$!
+    sleep 0.2
+    while [ "$bytes" -gt 0 ] && [ "$(wc -c < "$dir/out")" -le "$bytes" ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    kill -s "$signal" $pid
+    wait $pid
+    rc=$?
+}
+signalled INT 5 -c 200000 -p hello
+ok interrupt_answer code 130
+ok interrupt_quiet err_lines 0
+ok interrupt_ends_line [ "$(tail -c 1 "$dir/out" | wc -l)" -eq 1 ]
+signalled INT 0 -c 200000 -p hello --json
+ok interrupt_json code 130
+ok interrupt_json_stop out_has '"stop":"abort"'
+signalled TERM 5 -c 200000 -p hello
+ok terminate code 143
+i=0
+while [ $i -lt 4000 ]; do echo 'a line of a very long question'; i=$((i + 1)); done > "$dir/long.txt"
+signalled INT 0 -c 200000 -f "$dir/long.txt"
+ok interrupt_prefill code 130
+ok interrupt_prefill_out out_empty
+
+# --- JSON -----------------------------------------------------------------------------------------------
+gen -p 'say "a\b"' --json --seed 5 < /dev/null
+ok json code 0
+ok json_one_line out_lines 1
+for key in '{"text":"' '","stop":"length"' '"n_prompt":' '"n_generated":4' '"seed":5' '"ms":{"open":' '"prefill":' '"decode":'; do
+    ok "json $key" out_has "$key"
+done
+ok json_ends grep -q '}}$' "$dir/out"
+ok json_no_controls [ "$(tr -d '\n' < "$dir/out" | tr -d '\001-\037' | wc -c)" -eq "$(tr -d '\n' < "$dir/out" | wc -c)" ]
+
+# --- batch ------------------------------------------------------------------------------------------------
+cat > "$dir/in.jsonl" <<'EOF'
+{"id": "a", "prompt": "hello"}
+{"prompt": "hello"}
+{"id": 7, "prompt": "he\u006clo\n\ud83d\ude00", "system": "be brief", "other": [1, {"x": null}, -1.5e3, true]}
+{"id": "bad", "prompt": 5}
+{"id": "torn", "prompt": "x"
+not json
+
+{"id": "pic", "prompt": "x", "image": ["y.png"]}
+{"id": "esc\"\\", "prompt": "x", "image": []}
+EOF
+gen --batch "$dir/in.jsonl" < /dev/null
+ok batch_code code 1
+ok batch_lines out_lines 8
+ok batch_a out_has '{"id":"a","text":"'
+ok batch_index out_has '{"id":1,"text":"'
+ok batch_number out_has '{"id":7,"text":"'
+ok batch_bad out_has '{"id":"bad","error":"'
+ok batch_torn grep -q '^{"id":"\{0,1\}[4t][^,]*,"error":"' "$dir/out"
+ok batch_not_json out_has '{"id":5,"error":"'
+ok batch_image out_has '{"id":"pic","error":"'
+ok batch_escaped out_has '{"id":"esc\"\\","text":"'
+sed 's/,"ms".*//' "$dir/out" > "$dir/all"
+gen --batch - --shard 0/2 < "$dir/in.jsonl"
+sed 's/,"ms".*//' "$dir/out" > "$dir/s0"
+gen --batch - --shard 1/2 < "$dir/in.jsonl"
+sed 's/,"ms".*//' "$dir/out" > "$dir/s1"
+sed 's/,"seed":[0-9]*//' "$dir/s0" "$dir/s1" | sort > "$dir/both"
+sed 's/,"seed":[0-9]*//' "$dir/all" | sort > "$dir/one"
+ok shards_make_the_whole same "$dir/both" "$dir/one"
+for bad in 2/2 -1/2 1 1/0 a/b 1/2x; do
+    gen --batch - --shard $bad < /dev/null
+    ok "shard $bad" code 2
+done
+grep '"a"\|"prompt": "hello"' "$dir/in.jsonl" > "$dir/two.jsonl"
+gen --batch "$dir/two.jsonl" --resume "$dir/answers" < /dev/null
+ok resume_new code 0
+ok resume_new_lines [ "$(wc -l < "$dir/answers")" -eq 2 ]
+ok resume_stdout_empty out_empty
+printf '{"id":"b","error":"earlier"}\n{"id":"c","te' >> "$dir/answers"
+printf '{"id":"\\u0061","prompt":"x"}\n{"id":1,"prompt":"x"}\n{"id":"b","prompt":"x"}\n{"id":"c","prompt":"x"}\n' > "$dir/more.jsonl"
+gen --batch "$dir/more.jsonl" --resume "$dir/answers" < /dev/null
+ok resume code 0
+ok resume_lines [ "$(wc -l < "$dir/answers")" -eq 5 ]
+ok resume_error_again grep -q '^{"id":"b","text":' "$dir/answers"
+ok resume_torn_again grep -q '^{"id":"c","text":' "$dir/answers"
+ok resume_no_torn_left [ "$(grep -c '"id":"c"' "$dir/answers")" -eq 1 ]
+gen --batch "$dir/more.jsonl" --resume "$dir/answers" < /dev/null
+ok resume_all_done [ "$(wc -l < "$dir/answers")" -eq 5 ]
+i=0
+printf '{"id":"deep","prompt":"x","y":' > "$dir/deep.jsonl"
+while [ $i -lt 3000 ]; do printf '[[[[[[[[[['; i=$((i + 1)); done >> "$dir/deep.jsonl"
+printf '\n{"id":"ctl","prompt":"a\001b"}\n{"id":"utf","prompt":"\377"}\n{"id":"half","prompt":"\\ud800"}\n{"id":"zero","prompt":"a\\u0000b"}\n' >> "$dir/deep.jsonl"
+gen --batch "$dir/deep.jsonl" < /dev/null
+ok hostile code 1
+ok hostile_deep out_has 'nested'
+ok hostile_lines out_lines 5
+ok hostile_zero out_has '{"id":"zero","text":"'
+gen --batch "$dir/none.jsonl" < /dev/null
+ok batch_no_file code 1
+
+# --- the chat, through a pipe ---------------------------------------------------------------------------------
+chat() { printf '%s\n' "$@" | "$B/octavius" -m "$model" -t 1 -n 4 -i > "$dir/out" 2> "$dir/err"; rc=$?; }
+chat '/help'
+ok chat_help err_has '/regen'
+ok chat_eof code 0
+chat 'hello' '/bye' 'not reached'
+ok chat_bye code 0
+ok chat_same same "$dir/out" "$dir/want"
+chat 'hello' '/context' '/undo' '/context' '/undo'
+ok chat_context err_has 'turns: 1'
+ok chat_undo err_has '0 of '
+ok chat_undo_none err_has 'no turn'
+chat 'hello' '/undo' 'hello' '/regen'
+cat "$dir/want" "$dir/want" "$dir/want" > "$dir/three"
+ok chat_undo_regen same "$dir/out" "$dir/three"
+chat 'hello' '/clear' 'hello'
+cat "$dir/want" "$dir/want" > "$dir/two"
+ok chat_clear same "$dir/out" "$dir/two"
+chat '/system Speak.' 'hello' '/stats'
+ok chat_system err_has 'chat starts over'
+ok chat_stats err_has 'tokens/s'
+chat '/set temperature 0.2' '/set' '/set temprature 1' '/set top_k x' '/set seed 3' '/set max_tokens 2' '/set top_p 7'
+ok chat_set err_has 'temperature 0.2'
+ok chat_set_near err_has 'did you mean temperature?'
+ok chat_set_number err_has 'expected a number'
+ok chat_set_seed err_has 'seed 3'
+ok chat_set_range err_has 'top_p'
+chat '/hlep' '/save' '/nothinglikeit' '/image x.png'
+ok chat_near err_has 'did you mean /help?'
+ok chat_needs_file err_has '/save needs a file'
+ok chat_image err_has 'no image encoder'
+chat 'one' "/save '$dir/chat'" 'two'
+sed 1d "$dir/out" > "$dir/second"
+chat "/load $dir/chat" 'two'
+ok chat_save_load same "$dir/out" "$dir/second"
+chat "/load $dir/none" "/load $dir/text.gguf" 'hello'
+ok chat_load_fails err_has "$dir/text.gguf: "
+ok chat_goes_on same "$dir/out" "$dir/want"
+cp "$dir/q.txt" "$dir/with space.txt"
+chat "/read $dir/with\\ space.txt"
+ok chat_read_unquotes same "$dir/out" "$dir/want"
+chat '"""hel' 'lo"""'
+printf 'hel\nlo' | "$B/octavius" -m "$model" -t 1 -n 4 > "$dir/block"
+ok chat_block same "$dir/out" "$dir/block"
+chat 'a much longer question than so few positions can hold' '/context'
+ok chat_survives code 0
+printf 'hello\n' | "$B/octavius" -m "$model" -t 1 -n 4 -i --json > "$dir/out" 2> "$dir/err"
+ok chat_json out_has '"stop":"length"'
+
+finish

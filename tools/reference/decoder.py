@@ -1,0 +1,174 @@
+"""The text decoder of octavius.h, written once more from the formulas: slow, float64, easy to read.
+
+    model  = Model("file.gguf")               # any weight type that the gguf package can dequantise
+    stages = model.run([1, 15, 7])            # {"embd": [3, E], "blk.0.attn_norm": ..., "logits": [3, V]}
+
+Architectures: llama, phi2, stablelm, qwen, qwen2.  The stage names are those of `octavius-inspect stages`:
+q, k and v are taken with their bias, before per-head norm and rotary, in the row order of the file;
+attn_out and ffn_out before they are added to the residual stream.
+
+Letters: T tokens, E width, H query heads, G key/value heads, D head size, F feed-forward width, V vocabulary.
+"""
+import math
+
+import gguf
+import numpy as np
+
+NEOX = {"phi2", "stablelm", "qwen", "qwen2"}           # rotary pairs (i, i + R/2); llama: (2i, 2i + 1)
+LAYER_NORM = {"phi2", "stablelm"}                      # the others: RMS norm
+
+
+class Model:
+    def __init__(self, path):
+        reader = gguf.GGUFReader(path)
+        self.meta = {name: field.contents() for name, field in reader.fields.items()}
+        self.tensor = {t.name: dequantise(t) for t in reader.tensors}
+        self.arch = self.meta["general.architecture"]
+        self.n_layer = self.key("block_count")
+        self.n_embd = self.key("embedding_length")
+        self.n_head = self.key("attention.head_count")
+        self.n_kv = self.key("attention.head_count_kv", self.n_head)
+        self.d_head = self.key("attention.key_length", self.n_embd // self.n_head)
+        self.eps = self.key("attention.layer_norm_epsilon" if self.arch in LAYER_NORM
+                            else "attention.layer_norm_rms_epsilon")
+        self.n_rot = self.key("rope.dimension_count", self.d_head)
+
+    def key(self, suffix, default=None):
+        value = self.meta.get(f"{self.arch}.{suffix}", default)
+        if value is None:
+            raise KeyError(f"{self.arch}.{suffix}")
+        return value
+
+    # --- pieces -----------------------------------------------------------------------------------------
+
+    def linear(self, x, name):
+        """x [T, in] -> [T, out]: the file's rows are the outputs."""
+        return plus_bias(x @ self.tensor[name + ".weight"].T, self.tensor.get(name + ".bias"))
+
+    def norm(self, x, name):
+        weight, bias = self.tensor[name + ".weight"], self.tensor.get(name + ".bias")
+        return (layer_norm if self.arch in LAYER_NORM else rms_norm)(x, weight, bias, self.eps)
+
+    def qkv(self, x, b):
+        """x [T, E] -> q [T, H*D], k [T, G*D], v [T, G*D]."""
+        if b + "attn_qkv.weight" not in self.tensor:
+            return tuple(self.linear(x, b + "attn_" + part) for part in "qkv")
+        q, kv = self.n_head * self.d_head, self.n_kv * self.d_head
+        return np.split(self.linear(x, b + "attn_qkv"), [q, q + kv], axis=1)
+
+    def angles(self, positions):
+        """Rotary angles [T, R/2] and the factor of cos and sin."""
+        i = np.arange(self.n_rot // 2, dtype=np.float64)
+        base = float(self.key("rope.freq_base", 10000.0))
+        freq = base ** (-2.0 * i / self.n_rot)
+        if "rope_freqs.weight" in self.tensor:
+            freq = freq / self.tensor["rope_freqs.weight"]
+        kind = self.key("rope.scaling.type", "linear")
+        factor = float(self.key("rope.scaling.factor", self.key("rope.scale_linear", 0.0))) or 1.0
+        magnitude = float(self.key("rope.scaling.attn_factor", 1.0))
+        if kind == "linear":
+            freq = freq / factor
+        elif kind == "yarn":
+            # "YaRN" (arXiv 2309.00071), 3.2 and 3.4: what turns often is left alone, what turns less than once within
+            # the old context is stretched, a ramp over the index of the pair between them.
+            old = float(self.key("rope.scaling.original_context_length", self.key("context_length")))
+
+            def index_of(turns):
+                return self.n_rot * math.log(old / (turns * 2 * math.pi)) / (2 * math.log(base))
+            low = max(0, math.floor(index_of(float(self.key("rope.scaling.yarn_beta_fast", 32.0)))))
+            high = min(self.n_rot - 1, math.ceil(index_of(float(self.key("rope.scaling.yarn_beta_slow", 1.0)))))
+            stretched = np.clip((i - low) / max(0.001, high - low), 0, 1)
+            freq = freq / factor * stretched + freq * (1 - stretched)
+            magnitude *= 1 + 0.1 * math.log(factor)
+        elif kind != "none":
+            raise ValueError(f"rope scaling '{kind}'")
+        return np.asarray(positions, dtype=np.float64)[:, None] * freq, magnitude
+
+    def rotate(self, x, positions):
+        """x [T, heads, D]: the first R values of every head are turned in pairs."""
+        angle, magnitude = self.angles(positions)
+        cos, sin = np.cos(angle)[:, None] * magnitude, np.sin(angle)[:, None] * magnitude      # [T, 1, R/2]
+        half, out = self.n_rot // 2, x.copy()
+        if self.arch in NEOX:
+            first, second = slice(0, half), slice(half, self.n_rot)
+        else:
+            first, second = slice(0, self.n_rot, 2), slice(1, self.n_rot, 2)
+        a, b = x[..., first], x[..., second]
+        out[..., first] = a * cos - b * sin
+        out[..., second] = a * sin + b * cos
+        return out
+
+    def attention(self, q, k, v, b, positions):
+        """q [T, H*D], k, v [T, G*D] -> [T, E]."""
+        n_tok = len(q)
+        q = self.head_norm(q.reshape(n_tok, self.n_head, self.d_head), b + "attn_q_norm")
+        k = self.head_norm(k.reshape(n_tok, self.n_kv, self.d_head), b + "attn_k_norm")
+        v = v.reshape(n_tok, self.n_kv, self.d_head)
+        q, k = self.rotate(q, positions), self.rotate(k, positions)
+        out = np.empty_like(q)
+        future = np.triu(np.ones((n_tok, n_tok), dtype=bool), 1)
+        for h in range(self.n_head):
+            g = h // (self.n_head // self.n_kv)
+            score = q[:, h] @ k[:, g].T / math.sqrt(self.d_head)
+            out[:, h] = softmax(np.where(future, -np.inf, score)) @ v[:, g]
+        return self.linear(out.reshape(n_tok, -1), b + "attn_output")
+
+    def head_norm(self, x, name):
+        """StableLM-2-12B: every head has its own layer norm, without bias."""
+        weight = self.tensor.get(name + ".weight")
+        return x if weight is None else layer_norm(x, weight, None, self.eps)
+
+    def ffn(self, x, b):
+        if self.arch == "phi2":
+            return self.linear(gelu_tanh(self.linear(x, b + "ffn_up")), b + "ffn_down")
+        return self.linear(silu(self.linear(x, b + "ffn_gate")) * self.linear(x, b + "ffn_up"), b + "ffn_down")
+
+    # --- the whole ----------------------------------------------------------------------------------------
+
+    def run(self, ids):
+        """Every stage of one pass over ids [T], which stand at positions 0 .. T - 1."""
+        positions, s = range(len(ids)), {}
+        s["embd"] = x = self.tensor["token_embd.weight"][np.asarray(ids)]
+        for n in range(self.n_layer):
+            b = f"blk.{n}."
+            s[b + "attn_norm"] = h = self.norm(x, b + "attn_norm")
+            s[b + "q"], s[b + "k"], s[b + "v"] = q, k, v = self.qkv(h, b)
+            s[b + "attn_out"] = attn = self.attention(q, k, v, b, positions)
+            x = x + attn
+            # Without a norm of its own the feed-forward stands beside the attention and reads what that read.
+            s[b + "ffn_out"] = ffn = self.ffn(self.norm(x, b + "ffn_norm") if b + "ffn_norm.weight" in self.tensor else h, b)
+            s[b + "out"] = x = x + ffn
+        s["output_norm"] = h = self.norm(x, "output_norm")
+        head = "output" if "output.weight" in self.tensor else "token_embd"                # tied
+        s["logits"] = plus_bias(h @ self.tensor[head + ".weight"].T, self.tensor.get("output.bias"))
+        return s
+
+
+def dequantise(t):
+    return np.asarray(gguf.quants.dequantize(t.data, t.tensor_type), dtype=np.float64)
+
+
+def plus_bias(x, bias):
+    return x if bias is None else x + bias
+
+
+def rms_norm(x, weight, bias, eps):
+    return plus_bias(x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * weight, bias)
+
+
+def layer_norm(x, weight, bias, eps):
+    x = x - x.mean(-1, keepdims=True)
+    return rms_norm(x, weight, bias, eps)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def gelu_tanh(x):
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))

@@ -1,0 +1,619 @@
+/* synth.h - random models of real shape, written as GGUF files: for octavius-synth, and in memory for the tests.
+ *
+ * What matters for speed and for correctness is as in real files: keys, names, shapes, types, the order of rows, a whole
+ * tokenizer.  The weights are noise of sane scale: each matrix keeps the size of what passes through it, and what is added
+ * to the residual stream is scaled by 1 / sqrt(2 L), so that activations stay finite at any depth.  The same (model, type,
+ * seed) gives the same bytes everywhere.
+ *
+ * C11 and C++17.  blocks.h, beside this file, encodes the quantised types.
+ */
+#ifndef SYNTH_H
+#define SYNTH_H
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "blocks.h"
+
+#if defined(__GNUC__)
+#  define SYNTH_FN __attribute__((unused)) static
+#else
+#  define SYNTH_FN static
+#endif
+
+enum { SYNTH_SPM, SYNTH_PHI2, SYNTH_STABLELM2, SYNTH_QWEN, SYNTH_QWEN2 };       /* vocabularies */
+
+typedef struct synth_model {
+    const char *name, *arch;
+    int         n_layer, n_embd, n_head, n_kv, n_rot, n_ff, n_vocab, n_ctx;     /* n_ff: rows of one gate or up matrix */
+    double      eps, rope_base;
+    int         tied;                                                           /* no output matrix of its own */
+    int         vocab, n_pad;                                                   /* n_pad: rows past the last real token */
+} synth_model;
+
+/* d_head = n_embd / n_head everywhere. */
+static const synth_model synth_models[] = {
+    /* name               arch       L   embd  head kv  rot    ff   vocab   ctx   eps   rope   tied vocabulary     pad */
+    { "tinyllama-1.1b",   "llama",    22, 2048, 32,  4,  64,  5632,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0 },
+    { "phi-2",            "phi2",     32, 2560, 32, 32,  32, 10240,  51200, 2048, 1e-5, 1e4,   0, SYNTH_PHI2,      905 },
+    { "stablelm-2-1.6b",  "stablelm", 24, 2048, 32, 32,  16,  5632, 100352, 4096, 1e-5, 1e4,   0, SYNTH_STABLELM2,  63 },
+    { "qwen-1.8b",        "qwen",     24, 2048, 16, 16, 128,  5504, 151936, 8192, 1e-6, 1e4,   0, SYNTH_QWEN,       85 },
+    { "qwen2-0.5b",       "qwen2",    24,  896, 14,  2,  64,  4864, 151936, 32768, 1e-6, 1e6,  1, SYNTH_QWEN2,     290 },
+    { "llama-2-13b",      "llama",    40, 5120, 40, 40, 128, 13824,  32000, 4096, 1e-5, 1e4,   0, SYNTH_SPM,         0 },
+    { "micro",            "llama",     6,  288,  6,  6,  48,   768,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0 },
+    { "tiny-llama",       "llama",     2,   64,  4,  2,  16,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0 },
+    { "tiny-phi2",        "phi2",      2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9 },
+    { "tiny-stablelm",    "stablelm",  2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7 },
+    { "tiny-qwen",        "qwen",      2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5 },
+    { "tiny-qwen2",       "qwen2",     2,   64,  4,  2,  16,   160,    512,  512, 1e-6, 1e6,   1, SYNTH_QWEN2,       6 },
+};
+enum { SYNTH_MODELS = sizeof synth_models / sizeof synth_models[0] };
+
+SYNTH_FN const synth_model *synth_find(const char *name) {
+    for (int i = 0; i < (int)SYNTH_MODELS; i++)
+        if (strcmp(synth_models[i].name, name) == 0) return &synth_models[i];
+    return NULL;
+}
+
+/* --- types ------------------------------------------------------------------ */
+
+typedef struct synth_type { const char *name; int id, elems, bytes, file_type, fallback; } synth_type;
+
+/* fallback: what llama.cpp takes for rows that are no multiple of 256.  file_type: its number for such a file. */
+static const synth_type synth_types[] = {
+    { "f32",    0,   1,   4,  0, -1 }, { "f16",   1,   1,   2,  1, -1 }, { "bf16", 30,   1,   2, 32, -1 },
+    { "q8_0",   8,  32,  34,  7, -1 }, { "q4_0",  2,  32,  18,  2, -1 }, { "q4_1",  3,  32,  20,  3, -1 },
+    { "q5_0",   6,  32,  22,  8, -1 }, { "q5_1",  7,  32,  24,  9, -1 }, { "q2_k", 10, 256,  84, 10, 20 },
+    { "q3_k",  11, 256, 110, 11, 20 }, { "q4_k", 12, 256, 144, 15,  6 }, { "q5_k", 13, 256, 176, 16,  7 },
+    { "q6_k",  14, 256, 210, 18,  8 }, { "iq4_nl", 20, 32, 18, 25, -1 },
+};
+enum { SYNTH_TYPES = sizeof synth_types / sizeof synth_types[0] };
+enum { SYNTH_F32 = 0, SYNTH_F16 = 1, SYNTH_Q8_0 = 8, SYNTH_Q4_K = 12, SYNTH_Q5_K = 13, SYNTH_Q6_K = 14 };
+
+SYNTH_FN const synth_type *synth_type_of(int id) {
+    for (int i = 0; i < (int)SYNTH_TYPES; i++)
+        if (synth_types[i].id == id) return &synth_types[i];
+    return NULL;
+}
+/* "q4_k", in any case, and "q4_k_m"; -1: no such type. */
+SYNTH_FN int synth_type_find(const char *name) {
+    char low[16];
+    size_t n = 0;
+    for (; name[n] && n + 1 < sizeof low; n++) low[n] = (char)(name[n] >= 'A' && name[n] <= 'Z' ? name[n] + 32 : name[n]);
+    low[n] = 0;
+    if (strcmp(low, "q4_k_m") == 0) return SYNTH_Q4_K;
+    for (int i = 0; i < (int)SYNTH_TYPES; i++)
+        if (strcmp(low, synth_types[i].name) == 0) return synth_types[i].id;
+    return -1;
+}
+
+/* --- bytes in memory ---------------------------------------------------------- */
+
+typedef struct synth_buf { unsigned char *data; size_t len, cap; int failed; } synth_buf;
+
+static void synth_put(synth_buf *b, const void *data, size_t n) {
+    if (b->failed) return;
+    if (b->len + n > b->cap) {
+        const size_t   cap = (b->len + n) * 2;
+        unsigned char *p = (unsigned char *)realloc(b->data, cap);
+        if (!p) {
+            b->failed = 1;
+            return;
+        }
+        b->data = p;
+        b->cap = cap;
+    }
+    if (n) memcpy(b->data + b->len, data, n);
+    b->len += n;
+}
+static void synth_u32(synth_buf *b, uint32_t v) { synth_put(b, &v, 4); }
+static void synth_u64(synth_buf *b, uint64_t v) { synth_put(b, &v, 8); }
+static void synth_str(synth_buf *b, const char *s) {
+    synth_u64(b, strlen(s));
+    synth_put(b, s, strlen(s));
+}
+
+/* Metadata: the count is patched into the header at the end. */
+typedef struct synth_head { synth_buf b; uint64_t n_meta; const char *arch; } synth_head;
+
+/* A key that begins with '.' gets the architecture's name in front. */
+static void synth_key(synth_head *h, const char *key, uint32_t type) {
+    char full[128];
+    snprintf(full, sizeof full, "%s%s", key[0] == '.' ? h->arch : "", key);
+    synth_str(&h->b, full);
+    synth_u32(&h->b, type);
+    h->n_meta++;
+}
+static void synth_meta_u32(synth_head *h, const char *key, int v) {
+    synth_key(h, key, 4);
+    synth_u32(&h->b, (uint32_t)v);
+}
+static void synth_meta_f32(synth_head *h, const char *key, double v) {
+    const float f = (float)v;
+    synth_key(h, key, 6);
+    synth_put(&h->b, &f, 4);
+}
+static void synth_meta_flag(synth_head *h, const char *key, int v) {
+    const unsigned char c = (unsigned char)(v != 0);
+    synth_key(h, key, 7);
+    synth_put(&h->b, &c, 1);
+}
+static void synth_meta_str(synth_head *h, const char *key, const char *v) {
+    synth_key(h, key, 8);
+    synth_str(&h->b, v);
+}
+static void synth_meta_array(synth_head *h, const char *key, uint32_t item_type, uint64_t n, const synth_buf *items) {
+    synth_key(h, key, 9);
+    synth_u32(&h->b, item_type);
+    synth_u64(&h->b, n);
+    synth_put(&h->b, items->data, items->len);
+    h->b.failed |= items->failed;
+}
+
+/* --- noise --------------------------------------------------------------------- */
+
+static uint64_t synth_next(uint64_t *state) {                          /* splitmix64 */
+    uint64_t z = (*state += 0x9E3779B97F4A7C15u);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+static uint64_t synth_seed(uint64_t seed, const char *name) {
+    uint64_t h = 1469598103934665603u ^ (seed * 0x9E3779B97F4A7C15u);
+    for (; *name; name++) h = (h ^ (unsigned char)*name) * 1099511628211u;
+    return h;
+}
+/* Nearly normal: four uniform 16-bit numbers of one 64-bit draw, summed; variance 4 * 65536^2 / 12. */
+static void synth_normal(uint64_t *state, float *out, size_t n, double mean, double dev) {
+    const double scale = dev / (65536.0 * 0.5773502691896258);
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t z = synth_next(state);
+        const int      sum = (int)((z & 0xFFFF) + (z >> 16 & 0xFFFF) + (z >> 32 & 0xFFFF) + (z >> 48)) - 131070;
+        out[i] = (float)(mean + scale * sum);
+    }
+}
+
+/* --- tokenizer -------------------------------------------------------------------
+ * Pieces are made as training makes them: a new one joins two old ones.  Vowels and consonants take turns, so what a
+ * random model says can be pronounced.
+ */
+typedef struct synth_pieces {
+    synth_buf text;                 /* pieces, each ended by NUL */
+    uint32_t *at;                   /* [n] where each begins */
+    int      *left, *right;         /* [n] what it was joined from, -1: a symbol */
+    int       n, cap;
+    int32_t  *table;                /* [slots] hash table of pieces, -1: free */
+    uint32_t  slots;
+    int       failed;
+} synth_pieces;
+
+static const char *synth_piece(const synth_pieces *p, int i) { return (const char *)p->text.data + p->at[i]; }
+
+static int synth_pieces_open(synth_pieces *p, int cap) {
+    memset(p, 0, sizeof *p);
+    p->cap = cap;
+    for (p->slots = 1024; p->slots < (uint32_t)cap * 2; p->slots *= 2) {}
+    p->at = (uint32_t *)malloc((size_t)cap * sizeof *p->at);
+    p->left = (int *)malloc((size_t)cap * sizeof *p->left);
+    p->right = (int *)malloc((size_t)cap * sizeof *p->right);
+    p->table = (int32_t *)malloc(p->slots * sizeof *p->table);
+    if (!p->at || !p->left || !p->right || !p->table) return 1;
+    memset(p->table, 0xFF, p->slots * sizeof *p->table);
+    return 0;
+}
+static void synth_pieces_close(synth_pieces *p) {
+    free(p->text.data);
+    free(p->at);
+    free(p->left);
+    free(p->right);
+    free(p->table);
+}
+/* Adds a piece unless it exists or there is no room; non-zero if added. */
+static int synth_piece_add(synth_pieces *p, const char *text, int left, int right) {
+    uint32_t slot = (uint32_t)synth_seed(0, text) & (p->slots - 1);
+    if (p->n == p->cap) return 0;
+    for (; p->table[slot] >= 0; slot = (slot + 1) & (p->slots - 1))
+        if (strcmp(synth_piece(p, p->table[slot]), text) == 0) return 0;
+    p->table[slot] = p->n;
+    p->at[p->n] = (uint32_t)p->text.len;
+    p->left[p->n] = left;
+    p->right[p->n] = right;
+    synth_put(&p->text, text, strlen(text) + 1);
+    p->n += !p->text.failed;
+    p->failed |= p->text.failed;
+    return !p->text.failed;
+}
+/* The printable character that stands for a byte in byte-level vocabularies, as UTF-8. */
+static void synth_byte_symbol(int byte, char out[4]) {
+    int cp = byte, k = 0;
+    const int plain = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+    if (!plain) {
+        for (int b = 0; b < byte; b++) k += !((b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174);
+        cp = 256 + k;
+    }
+    if (cp < 0x80) {
+        out[0] = (char)cp;
+        out[1] = 0;
+    } else {
+        out[0] = (char)(0xC0 | (cp >> 6));
+        out[1] = (char)(0x80 | (cp & 0x3F));
+        out[2] = 0;
+    }
+}
+static int synth_is_vowel(char c) { return c == 'a' || c == 'e' || c == 'i' || c == 'o' || c == 'u' || c == 'y'; }
+
+/* Symbols first, then joined pieces up to n in all.  space: what stands for one, at the beginning of a piece alone. */
+static void synth_pieces_fill(synth_pieces *p, int n, int spm, uint64_t seed) {
+    const char *const space = spm ? "\xE2\x96\x81" : "\xC4\xA0";
+    char     text[64];
+    uint64_t state = seed;
+    int      letters[27], n_letters = 0;
+    if (spm) {
+        for (int c = 33; c < 127; c++) {
+            text[0] = (char)c;
+            text[1] = 0;
+            synth_piece_add(p, text, -1, -1);
+        }
+        synth_piece_add(p, space, -1, -1);
+    } else {
+        for (int pass = 0; pass < 2; pass++)                 /* GPT-2's order: bytes that stand for themselves first */
+            for (int c = 0; c < 256; c++) {
+                synth_byte_symbol(c, text);
+                const int plain = (c >= 33 && c <= 126) || (c >= 161 && c <= 172) || c >= 174;
+                if (plain != pass) synth_piece_add(p, text, -1, -1);
+            }
+    }
+    for (int i = 0; i < p->n; i++) {
+        const char *t = synth_piece(p, i);
+        if ((t[0] >= 'a' && t[0] <= 'z' && !t[1]) || strcmp(t, space) == 0) letters[n_letters++] = i;
+    }
+    const int first_joined = p->n;
+    for (long tries = 0; p->n < n && !p->failed && tries < 400L * n; tries++) {
+        const int pool = n_letters + p->n - first_joined;
+        int       pick[2];
+        for (int j = 0; j < 2; j++) {
+            const double u = (double)(synth_next(&state) >> 11) / 9007199254740992.0;
+            const int    k = (int)(u * u * pool);            /* early pieces, the frequent ones, are joined more often */
+            pick[j] = k < n_letters ? letters[k] : first_joined + k - n_letters;
+        }
+        const char *a = synth_piece(p, pick[0]), *b = synth_piece(p, pick[1]);
+        const size_t na = strlen(a), nb = strlen(b);
+        if (na + nb > 15 || (b[0] & 0x80)) continue;         /* a space stands in front only */
+        if (!(a[na - 1] & 0x80) && synth_is_vowel(a[na - 1]) == synth_is_vowel(b[0])) continue;
+        memcpy(text, a, na);
+        memcpy(text + na, b, nb + 1);
+        synth_piece_add(p, text, pick[0], pick[1]);
+    }
+    if (p->n < n) p->failed = 1;
+}
+
+typedef struct synth_vocab { synth_buf tokens, scores, types, merges; int n; uint64_t n_merges; } synth_vocab;
+
+static void synth_token(synth_vocab *v, const char *text, int type, double score) {
+    const float f = (float)score;
+    synth_str(&v->tokens, text);
+    synth_put(&v->scores, &f, 4);
+    synth_u32(&v->types, (uint32_t)type);
+    v->n++;
+}
+
+/* Token types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
+static void synth_vocab_spm(synth_vocab *v, const synth_model *m, synth_pieces *p) {
+    char text[32];
+    synth_token(v, "<unk>", 2, 0);
+    synth_token(v, "<s>", 3, 0);
+    synth_token(v, "</s>", 3, 0);
+    for (int c = 0; c < 256; c++) {
+        snprintf(text, sizeof text, "<0x%02X>", (unsigned)c);
+        synth_token(v, text, 6, 0);
+    }
+    synth_pieces_fill(p, m->n_vocab - 259, 1, 17);
+    for (int i = 0; i < p->n; i++) synth_token(v, synth_piece(p, i), 1, -(double)i);
+}
+static void synth_vocab_bpe(synth_vocab *v, const synth_model *m, synth_pieces *p) {
+    char      text[64];
+    const int n_special = m->vocab == SYNTH_PHI2 ? 39 : m->vocab == SYNTH_QWEN ? 208 : 3;
+    synth_pieces_fill(p, m->n_vocab - m->n_pad - n_special, 0, 17);
+    for (int i = 0; i < p->n; i++) {
+        synth_token(v, synth_piece(p, i), 1, 0);
+        if (p->left[i] < 0) continue;
+        snprintf(text, sizeof text, "%s %s", synth_piece(p, p->left[i]), synth_piece(p, p->right[i]));
+        synth_str(&v->merges, text);
+        v->n_merges++;
+    }
+    synth_token(v, "<|endoftext|>", 3, 0);
+    if (m->vocab == SYNTH_PHI2) {                            /* its runs of spaces and tabs, longest first */
+        memset(text, ' ', sizeof text);
+        for (int n = 31; n >= 2; n--) {
+            text[n] = 0;
+            synth_token(v, text, 4, 0);
+        }
+        memset(text, '\t', sizeof text);
+        for (int n = 9; n >= 2; n--) {
+            text[n] = 0;
+            synth_token(v, text, 4, 0);
+        }
+    } else {
+        synth_token(v, "<|im_start|>", 3, 0);
+        synth_token(v, "<|im_end|>", 3, 0);
+        for (int i = 0; i < n_special - 3; i++) {
+            snprintf(text, sizeof text, "<|extra_%d|>", i);
+            synth_token(v, text, 3, 0);
+        }
+    }
+    while (v->n < m->n_vocab) {
+        snprintf(text, sizeof text, "[PAD%d]", v->n);
+        synth_token(v, text, 5, 0);
+    }
+}
+
+static void synth_head_tokenizer(synth_head *h, const synth_model *m) {
+    static const char *const pre[] = { "default", "phi-2", "stablelm2", "qwen2", "qwen2" };
+    const int    spm = m->vocab == SYNTH_SPM;
+    synth_vocab  v;
+    synth_pieces p;
+    memset(&v, 0, sizeof v);
+    if (synth_pieces_open(&p, m->n_vocab)) p.failed = 1;
+    else if (spm) synth_vocab_spm(&v, m, &p);
+    else synth_vocab_bpe(&v, m, &p);
+    synth_meta_str(h, "tokenizer.ggml.model", spm ? "llama" : "gpt2");
+    synth_meta_str(h, "tokenizer.ggml.pre", pre[m->vocab]);
+    synth_meta_array(h, "tokenizer.ggml.tokens", 8, (uint64_t)v.n, &v.tokens);
+    if (spm) synth_meta_array(h, "tokenizer.ggml.scores", 6, (uint64_t)v.n, &v.scores);
+    synth_meta_array(h, "tokenizer.ggml.token_type", 5, (uint64_t)v.n, &v.types);
+    if (spm) {
+        synth_meta_u32(h, "tokenizer.ggml.bos_token_id", 1);
+        synth_meta_u32(h, "tokenizer.ggml.eos_token_id", 2);
+        synth_meta_u32(h, "tokenizer.ggml.unknown_token_id", 0);
+        synth_meta_flag(h, "tokenizer.ggml.add_bos_token", 1);
+        synth_meta_flag(h, "tokenizer.ggml.add_eos_token", 0);
+    } else {
+        synth_meta_array(h, "tokenizer.ggml.merges", 8, v.n_merges, &v.merges);
+        synth_meta_u32(h, "tokenizer.ggml.bos_token_id", p.n);           /* <|endoftext|> */
+        synth_meta_u32(h, "tokenizer.ggml.eos_token_id", p.n);
+        synth_meta_flag(h, "tokenizer.ggml.add_bos_token", 0);
+    }
+    if (p.failed || v.n != m->n_vocab) h->b.failed = 1;
+    synth_pieces_close(&p);
+    free(v.tokens.data);
+    free(v.scores.data);
+    free(v.types.data);
+    free(v.merges.data);
+}
+
+static void synth_head_model(synth_head *h, const synth_model *m, int type) {
+    char      name[64];
+    const int rms = strcmp(m->arch, "phi2") != 0 && strcmp(m->arch, "stablelm") != 0;
+    const int qwen = strcmp(m->arch, "qwen") == 0;
+    snprintf(name, sizeof name, "synth %s", m->name);
+    synth_meta_str(h, "general.architecture", m->arch);
+    synth_meta_str(h, "general.name", name);
+    synth_meta_u32(h, "general.file_type", synth_type_of(type)->file_type);
+    synth_meta_u32(h, "general.quantization_version", 2);
+    synth_meta_u32(h, ".context_length", m->n_ctx);
+    synth_meta_u32(h, ".embedding_length", m->n_embd);
+    synth_meta_u32(h, ".block_count", m->n_layer);
+    synth_meta_u32(h, ".feed_forward_length", qwen ? 2 * m->n_ff : m->n_ff);      /* Qwen-1 counts gate and up together */
+    synth_meta_u32(h, ".attention.head_count", m->n_head);
+    synth_meta_u32(h, ".attention.head_count_kv", m->n_kv);
+    synth_meta_f32(h, rms ? ".attention.layer_norm_rms_epsilon" : ".attention.layer_norm_epsilon", m->eps);
+    synth_meta_u32(h, ".rope.dimension_count", m->n_rot);
+    synth_meta_f32(h, ".rope.freq_base", m->rope_base);
+    if (strcmp(m->arch, "stablelm") == 0) synth_meta_flag(h, ".use_parallel_residual", 0);
+    synth_meta_u32(h, ".vocab_size", m->n_vocab);
+}
+
+/* --- tensors ---------------------------------------------------------------------- */
+
+typedef struct synth_tensor {
+    char     name[64];
+    int      type, n_dims;
+    int64_t  cols, rows;
+    double   mean, dev;
+    uint64_t offset, bytes;
+} synth_tensor;
+
+typedef struct synth_list { synth_tensor *t; int n; const synth_model *m; int type; } synth_list;
+
+/* llama.cpp's choice of layers that get more bits in Q4_K_M: the first and last eighth, and every third between. */
+static int synth_more_bits(int i, int n) { return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2; }
+
+/* The type of a matrix: the file's, but as llama.cpp mixes them. */
+static int synth_matrix_type(const synth_list *l, const char *what, int layer, int64_t cols) {
+    int type = l->type;
+    const int is_output = strcmp(what, "output") == 0 || (l->m->tied && strcmp(what, "token_embd") == 0);
+    if (synth_type_of(type)->elems > 1 && type != SYNTH_Q8_0 && is_output) type = SYNTH_Q6_K;
+    if (type == SYNTH_Q4_K) {
+        if (strcmp(what, "attn_qkv") == 0) type = SYNTH_Q5_K;
+        if ((strcmp(what, "attn_v") == 0 || strcmp(what, "ffn_down") == 0) && synth_more_bits(layer, l->m->n_layer))
+            type = SYNTH_Q6_K;
+    }
+    if (cols % 256 && synth_type_of(type)->fallback >= 0) type = synth_type_of(type)->fallback;
+    return cols % synth_type_of(type)->elems ? SYNTH_F16 : type;
+}
+
+static synth_tensor *synth_tensor_add(synth_list *l, int layer, const char *what, const char *end, int64_t cols, int64_t rows) {
+    synth_tensor *t = &l->t[l->n++];
+    memset(t, 0, sizeof *t);
+    if (layer < 0) snprintf(t->name, sizeof t->name, "%s.%s", what, end);
+    else snprintf(t->name, sizeof t->name, "blk.%d.%s.%s", layer, what, end);
+    t->cols = cols;
+    t->rows = rows;
+    t->n_dims = rows ? 2 : 1;
+    t->type = rows ? synth_matrix_type(l, what, layer, cols) : SYNTH_F32;
+    const synth_type *type = synth_type_of(t->type);
+    t->bytes = (uint64_t)(cols / type->elems) * (uint64_t)type->bytes * (uint64_t)(rows ? rows : 1);
+    return t;
+}
+/* W [rows, cols], gain: size of what comes out against what goes in.  bias: a vector beside it. */
+static void synth_matrix(synth_list *l, int layer, const char *what, int64_t cols, int64_t rows, double gain, int bias) {
+    synth_tensor_add(l, layer, what, "weight", cols, rows)->dev = gain / sqrt((double)cols);
+    if (bias) synth_tensor_add(l, layer, what, "bias", rows, 0)->dev = 0.1 * gain;
+}
+static void synth_norm(synth_list *l, int layer, const char *what, int64_t n, int bias) {
+    synth_tensor *t = synth_tensor_add(l, layer, what, "weight", n, 0);
+    t->mean = 1;
+    t->dev = 0.1;
+    if (bias) synth_tensor_add(l, layer, what, "bias", n, 0)->dev = 0.1;
+}
+
+static void synth_layer(synth_list *l, int i) {
+    const synth_model *m = l->m;
+    const int    phi = strcmp(m->arch, "phi2") == 0, qwen = strcmp(m->arch, "qwen") == 0;
+    const int    stablelm = strcmp(m->arch, "stablelm") == 0, qwen2 = strcmp(m->arch, "qwen2") == 0;
+    const int    d = m->n_embd, kv = m->n_embd / m->n_head * m->n_kv, ln = phi || stablelm;
+    const double add = 1 / sqrt(2.0 * m->n_layer);                /* of what joins the residual stream */
+    synth_norm(l, i, "attn_norm", d, ln);
+    if (phi || qwen) {
+        synth_matrix(l, i, "attn_qkv", d, d + 2 * kv, 1, 1);
+    } else {
+        synth_matrix(l, i, "attn_q", d, d, 1, stablelm || qwen2);
+        synth_matrix(l, i, "attn_k", d, kv, 1, stablelm || qwen2);
+        synth_matrix(l, i, "attn_v", d, kv, 1, stablelm || qwen2);
+    }
+    synth_matrix(l, i, "attn_output", d, d, 2 * add, phi);        /* times 2: attention averages, and so shrinks */
+    if (!phi) {
+        synth_norm(l, i, "ffn_norm", d, ln);
+        synth_matrix(l, i, "ffn_gate", d, m->n_ff, 1, 0);
+    }
+    synth_matrix(l, i, "ffn_up", d, m->n_ff, 1, phi);
+    synth_matrix(l, i, "ffn_down", m->n_ff, d, 2 * add, phi);
+}
+
+static int synth_list_fill(synth_list *l, const synth_model *m, int type) {
+    const int phi = strcmp(m->arch, "phi2") == 0, ln = phi || strcmp(m->arch, "stablelm") == 0;
+    uint64_t  at = 0;
+    l->m = m;
+    l->type = type;
+    l->n = 0;
+    l->t = (synth_tensor *)malloc((size_t)(16 * m->n_layer + 8) * sizeof *l->t);
+    if (!l->t) return 1;
+    synth_matrix(l, -1, "token_embd", m->n_embd, m->n_vocab, sqrt((double)m->n_embd), 0);
+    if (m->tied) l->t[0].dev = 3 / sqrt((double)m->n_embd);
+    for (int i = 0; i < m->n_layer; i++) synth_layer(l, i);
+    synth_norm(l, -1, "output_norm", m->n_embd, ln);
+    if (!m->tied) synth_matrix(l, -1, "output", m->n_embd, m->n_vocab, 3, phi);
+    for (int i = 0; i < l->n; i++) {
+        l->t[i].offset = at;
+        at += (l->t[i].bytes + 31) / 32 * 32;
+    }
+    return 0;
+}
+
+/* --- the file ------------------------------------------------------------------------ */
+
+/* Takes the file's bytes in order; non-zero: stop. */
+typedef int (*synth_sink)(void *user, const void *data, size_t n);
+
+/* Row-wise noise of a small tensor, every element drawn. */
+static int synth_tensor_plain(const synth_tensor *t, uint64_t seed, synth_sink sink, void *user) {
+    const synth_type *type = synth_type_of(t->type);
+    const int64_t     rows = t->rows ? t->rows : 1;
+    const size_t      bytes = (size_t)(t->cols / type->elems * type->bytes);
+    float            *x = (float *)malloc((size_t)t->cols * sizeof *x);
+    void             *q = malloc(bytes);
+    uint64_t          state = synth_seed(seed, t->name);
+    int               bad = !x || !q;
+    for (int64_t r = 0; r < rows && !bad; r++) {
+        synth_normal(&state, x, (size_t)t->cols, t->mean, t->dev);
+        blocks_encode(t->type, x, q, t->cols);
+        bad = sink(user, q, bytes);
+    }
+    free(x);
+    free(q);
+    return bad;
+}
+/* Large tensors: each block is one of some thousands drawn and encoded once, picked at random, which is as fast as
+ * copying.  With b blocks a row there are thousands^b rows, so no two are alike. */
+static int synth_tensor_pooled(const synth_tensor *t, uint64_t seed, synth_sink sink, void *user) {
+    enum { ELEMS = 256, POOL = 4096 };
+    const synth_type *type = synth_type_of(t->type);
+    const size_t      step = type->elems == 256 || t->cols % ELEMS == 0 ? ELEMS : 32;        /* elements picked at once */
+    const size_t      bytes = step / (size_t)type->elems * (size_t)type->bytes;
+    const size_t      pool = (size_t)POOL * ELEMS / step, per_row = (size_t)t->cols / step;
+    float            *x = (float *)malloc(ELEMS * POOL * sizeof *x);
+    unsigned char    *q = (unsigned char *)malloc(pool * bytes), *row = (unsigned char *)malloc(per_row * bytes);
+    uint64_t          state = synth_seed(seed, t->name);
+    int               bad = !x || !q || !row;
+    if (!bad) {
+        synth_normal(&state, x, ELEMS * POOL, t->mean, t->dev);
+        blocks_encode(t->type, x, q, (int64_t)ELEMS * POOL);
+    }
+    for (int64_t r = 0; r < t->rows && !bad; r++) {
+        for (size_t j = 0; j < per_row; j++)
+            memcpy(row + j * bytes, q + (size_t)((synth_next(&state) >> 32) % pool) * bytes, bytes);
+        bad = sink(user, row, per_row * bytes);
+    }
+    free(x);
+    free(q);
+    free(row);
+    return bad;
+}
+
+/* Writes the whole file through sink.  Non-zero: no memory, or what sink returned. */
+SYNTH_FN int synth_write(const synth_model *m, int type, uint64_t seed, synth_sink sink, void *user) {
+    static const unsigned char zeros[32] = { 0 };
+    synth_head head;
+    synth_list list;
+    memset(&head, 0, sizeof head);
+    head.arch = m->arch;
+    int bad = synth_list_fill(&list, m, type);
+    if (bad) return bad;
+    synth_put(&head.b, "GGUF", 4);
+    synth_u32(&head.b, 3);
+    synth_u64(&head.b, (uint64_t)list.n);
+    synth_u64(&head.b, 0);                                       /* how many keys: set below */
+    synth_head_model(&head, m, type);
+    synth_head_tokenizer(&head, m);
+    for (int i = 0; i < list.n; i++) {
+        const synth_tensor *t = &list.t[i];
+        synth_str(&head.b, t->name);
+        synth_u32(&head.b, (uint32_t)t->n_dims);
+        synth_u64(&head.b, (uint64_t)t->cols);
+        if (t->n_dims == 2) synth_u64(&head.b, (uint64_t)t->rows);
+        synth_u32(&head.b, (uint32_t)t->type);
+        synth_u64(&head.b, t->offset);
+    }
+    synth_put(&head.b, zeros, (32 - head.b.len % 32) % 32);
+    bad = head.b.failed;
+    if (!bad) {
+        memcpy(head.b.data + 16, &head.n_meta, 8);
+        bad = sink(user, head.b.data, head.b.len);
+    }
+    for (int i = 0; i < list.n && !bad; i++) {
+        const synth_tensor *t = &list.t[i];
+        const int           large = t->rows && t->cols * t->rows > 2 << 20 && t->cols % 32 == 0;
+        bad = large ? synth_tensor_pooled(t, seed, sink, user) : synth_tensor_plain(t, seed, sink, user);
+        if (!bad) bad = sink(user, zeros, (size_t)((32 - t->bytes % 32) % 32));
+    }
+    free(head.b.data);
+    free(list.t);
+    return bad;
+}
+
+/* How many bytes of tensors the file will hold. */
+SYNTH_FN uint64_t synth_data_bytes(const synth_model *m, int type) {
+    synth_list list;
+    if (synth_list_fill(&list, m, type)) return 0;
+    const uint64_t bytes = list.t[list.n - 1].offset + list.t[list.n - 1].bytes;
+    free(list.t);
+    return bytes;
+}
+
+static int synth_sink_memory(void *user, const void *data, size_t n) {
+    synth_put((synth_buf *)user, data, n);
+    return ((synth_buf *)user)->failed;
+}
+/* The file in memory, for free(); NULL: no memory. */
+SYNTH_FN unsigned char *synth_memory(const synth_model *m, int type, uint64_t seed, size_t *bytes) {
+    synth_buf b;
+    memset(&b, 0, sizeof b);
+    if (synth_write(m, type, seed, synth_sink_memory, &b)) {
+        free(b.data);
+        return NULL;
+    }
+    *bytes = b.len;
+    return b.data;
+}
+#endif /* SYNTH_H */
