@@ -996,7 +996,17 @@ typedef struct oct__panel {
     int            group;          /* 16 or 32 */
     int            zero_shift;     /* start of an integer sum: minus (sum of q) << zero_shift */
     int            u_max;
+    const unsigned char *ahead;    /* what memory will be asked for next, NULL: nothing; spread over unpacking and multiplying */
+    size_t         ahead_step;     /* bytes of it for 32 of k */
 } oct__panel;
+/* Asks for the first or the second half of what goes with groups i .. i + n - 1 of 32: in a burst, the requests would
+ * fill every buffer there is and stop the work that they should hide behind. */
+static inline void oct__ahead(const oct__panel *p, int i, int n, int half) {
+    if (!p->ahead) return;
+    const size_t bytes = p->ahead_step * (size_t)n;
+    const unsigned char *from = p->ahead + p->ahead_step * (size_t)i + (half ? bytes / 2 : 0);
+    for (size_t b = 0; b < bytes / 2; b += 64) __builtin_prefetch(from + b, 0, 2);
+}
 
 /* Activations as int8, 32 to a scale, laid out so that a kernel reads one stream.  Tokens form tiles of at most
  * `tile` (the table's); within a tile of n tokens each array is [k / step, n], and tiles follow each other. */
@@ -3335,8 +3345,9 @@ static void oct__special_sort(oct__vocab *v) {
 /* SPM: ranks from scores, by a radix sort of (score, id) with the best score first.  NaN counts as the worst. */
 static oct_result oct__vocab_rank(oct__vocab *v, const oct_meta *scores, oct_error *err) {
     const size_t n = (size_t)v->n_tokens;
-    uint64_t *x = OCT__NEW(&v->allocator, uint64_t, 2 * n), *y = x + (x ? n : 0);
+    uint64_t *x = OCT__NEW(&v->allocator, uint64_t, 2 * n);
     if (!x) return oct__fail(err, OCT_E_MEMORY, "out of memory for the scores of %d tokens", v->n_tokens);
+    uint64_t *y = x + n;
     for (size_t id = 0; id < n; id++) {
         const float score = scores ? oct__f32(scores->items + id * 4) : 0.0f;
         const float s = score == 0.0f ? 0.0f : score;             /* -0 is 0 */
@@ -3471,17 +3482,18 @@ static oct_result oct__vocab_specials(oct__vocab *v, const oct__gguf *g, oct_err
         (r = oct__gguf_flag(g, "tokenizer.ggml.add_eos_token", false, &v->add_eos, err)) != OCT_OK ||
         (r = oct__gguf_flag(g, "tokenizer.ggml.add_space_prefix", v->spm, &v->add_space_prefix, err)) != OCT_OK)
         return r;
+    if (!oct__vocab_is_real(v, v->unk)) v->unk = -1;
     for (int i = 0; i < OCT__END_OF_TURN && v->eot < 0; i++) v->eot = oct__vocab_find(v, oct__str(oct__end_texts[i]));
     const int fixed[3] = { v->bos, v->eos, v->unk };              /* a file without types: these at least are no text */
     for (int i = 0; i < 3 && !oct__gguf_find(g, "tokenizer.ggml.token_type"); i++)
-        if (fixed[i] >= 0) v->flags[fixed[i]] |= OCT__TF_CONTROL;
+        if (fixed[i] >= 0 && oct__vocab_type(v, fixed[i]) != OCT__TOKEN_BYTE) v->flags[fixed[i]] |= OCT__TF_CONTROL;
     const int ends[3] = { v->eos, v->eot, eom };
     for (int i = 0; i < 3; i++)
         if (ends[i] >= 0) v->flags[ends[i]] |= OCT__TF_END;
     return OCT_OK;
 }
 static oct_result oct__vocab_kind(oct__vocab *v, const oct__gguf *g, oct_error *err) {
-    oct_string model, pre;
+    oct_string model = oct__str(""), pre = model;
     oct_result r = oct__gguf_text(g, "tokenizer.ggml.model", "", &model, err);
     if (!r) r = oct__gguf_text(g, "tokenizer.ggml.pre", "", &pre, err);
     if (r) return r;
@@ -3514,8 +3526,8 @@ static oct_result oct__vocab_load(oct__vocab *v, const oct__gguf *g, const oct_a
     if (!r) r = oct__vocab_survey(v, &src, err);
     if (!r) r = oct__vocab_tables(v, &src, err);
     if (!r) r = oct__vocab_index(v, &src, err);
+    if (!r) r = oct__vocab_specials(v, g, err);                   /* before the merges: they may not make control tokens */
     if (!r) r = v->spm ? oct__vocab_rank(v, src.scores, err) : oct__vocab_merges(v, src.merges, err);
-    if (!r) r = oct__vocab_specials(v, g, err);
     if (!r) {
         oct__special_sort(v);
         oct__vocab_bytes(v);
@@ -4323,12 +4335,11 @@ static const unsigned char *oct__mm_rows(const oct__mat *w, int row, int n, int 
     return copy;
 }
 /* In decoding, panels come from memory, 16 rows side by side, which hardware does not foresee; but the next panel is
- * one run of bytes behind this one, and as much of it as is being unpacked is asked for here. */
-static void oct__mm_ahead(const oct__mat *w, int next_row, int k0, int k1) {
-    if (next_row + OCT__PANEL > w->rows) return;
-    const size_t all = (size_t)OCT__PANEL * w->row_bytes, cols = (size_t)w->cols;
-    const unsigned char *p = w->data + (size_t)next_row * w->row_bytes;
-    for (size_t i = all * (size_t)k0 / cols; i < all * (size_t)k1 / cols; i += 64) __builtin_prefetch(p + i, 0, 2);
+ * one run of bytes behind this one: as much of it as is being used here will be asked for on the way. */
+static void oct__mm_ahead(const oct__mat *w, int row, int k0, int n, oct__panel *p) {
+    const bool any = n <= 4 && row + 2 * OCT__PANEL <= w->rows;
+    p->ahead_step = OCT__PANEL * oct__row_bytes(w->type, 256) / 8;
+    p->ahead = any ? w->data + (size_t)(row + OCT__PANEL) * w->row_bytes + p->ahead_step * (size_t)k0 / 32 : NULL;
 }
 /* n_rows outputs of n tokens: out of acc [n, 16 * n_panels] into y, with the bias. */
 static void oct__mm_out(const oct__mm *job, const float *acc, size_t acc_stride, int row, int n_rows, int t0, int n) {
@@ -4340,7 +4351,7 @@ static void oct__mm_out(const oct__mm *job, const float *acc, size_t acc_stride,
     }
 }
 /* One panel in int8, tokens t0 .. t0 + n - 1 (t0 begins a tile).  True: stop. */
-static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, const oct__mm_scratch *s, int row, int t0, int n, int task,
+static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int t0, int n, int task,
                          size_t *work) {
     const oct__mat *w = job->w;
     const oct__kernels *k = run->c->k;
@@ -4352,7 +4363,7 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, const oct__
         size_t row_bytes;
         if (oct__poll(run->c, task, work, (size_t)n * OCT__PANEL * (size_t)(k1 - k0))) return true;
         const unsigned char *rows = oct__mm_rows(w, row, n_rows, k0, k1, s->rows, &row_bytes);
-        if (n <= 4) oct__mm_ahead(w, row + OCT__PANEL, k0, k1);
+        oct__mm_ahead(w, row, k0, n, &s->panel);
         k->unpack(w->type, rows, row_bytes, k1 - k0, &s->panel);
         for (int t = 0, n_tile; t < n; t += n_tile) {
             const oct__qacts tile = oct__tile_at(k, &acts->q, t0 + t, acts->n_tok, w->cols, k0, &n_tile);
@@ -4363,7 +4374,7 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, const oct__
     return false;
 }
 /* One or two panels in F32. */
-static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, const oct__mm_scratch *s, int row, int n_panels, int t0, int n,
+static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int n_panels, int t0, int n,
                           int task, size_t *work) {
     const oct__mat *w = job->w;
     const oct__kernels *k = run->c->k;
@@ -4377,7 +4388,7 @@ static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, const oct_
             size_t row_bytes;
             const int first = row + i * OCT__PANEL;
             const unsigned char *rows = oct__mm_rows(w, first, OCT__MIN(w->rows - first, OCT__PANEL), k0, k1, s->rows, &row_bytes);
-            if (n <= 4) oct__mm_ahead(w, first + n_panels * OCT__PANEL, k0, k1);
+            oct__mm_ahead(w, row + (n_panels - 1 + i) * OCT__PANEL, k0, n, &s->panel);
             k->unpack_f(w->type, rows, row_bytes, k1 - k0, &s->panel, s->f + (size_t)i * piece);
         }
         k->mul_f(s->f, piece, n_panels, k1 - k0, acts->x + (size_t)t0 * (size_t)acts->cols + k0, (size_t)acts->cols, n, s->acc, stride,
@@ -4619,6 +4630,7 @@ static void oct__att_keys(const oct__kernels *k, const oct__kv *kv, int h, int k
     const int d = kv->type == OCT_KV_Q8_0 ? (int)d32 : kv->d_head;
     const unsigned char *rows = kv->k + ((size_t)h * (size_t)kv->n_ctx + (size_t)k0) * kv->row_bytes;
     oct__panel panel = s->mm.panel;
+    panel.ahead = NULL;
     panel.group = 32;
     panel.zero_shift = 7;
     panel.u_max = 255;
@@ -5011,12 +5023,11 @@ static double oct__rope_index(int n_rot, double base, double n_ctx, double turns
     return n_rot * log(n_ctx / (turns * 2.0 * 3.14159265358979323846)) / (2.0 * log(base));
 }
 
-/* YaRN: fast waves keep their angle, slow ones are interpolated, a ramp between; cos and sin gain a factor. */
-static void oct__rope_yarn(oct__net *net, double base, double factor, double n_orig) {
-    double low = floor(oct__rope_index(net->n_rot, base, n_orig, 32.0));
-    double high = ceil(oct__rope_index(net->n_rot, base, n_orig, 1.0));
-    low = OCT__MAX(low, 0.0);
-    high = OCT__MIN(high, (double)(net->n_rot - 1));
+/* YaRN: waves before index low keep their angle, those after high are interpolated, a ramp between; cos and sin gain
+ * a factor. */
+static void oct__rope_yarn(oct__net *net, double low, double high, double factor) {
+    low = OCT__MAX(floor(low), 0.0);
+    high = OCT__MIN(ceil(high), (double)(net->n_rot - 1));
     for (int i = 0; i < net->n_rot / 2; i++) {
         double ramp = (i - low) / OCT__MAX(0.001, high - low);
         ramp = ramp < 0.0 ? 0.0 : ramp > 1.0 ? 1.0 : ramp;
@@ -5028,7 +5039,8 @@ static void oct__rope_yarn(oct__net *net, double base, double factor, double n_o
 static oct_result oct__bind_rope(oct__binder *b) {
     oct__net *net = b->net;
     char key[160];
-    double base, factor, old_factor, n_orig, attn;
+    double base, factor, old_factor, attn, fast, slow;
+    int n_orig;
     oct_string type;
     oct_result r;
     if ((r = oct__net_int(b, "rope.dimension_count", 2, net->d_head, net->d_head & ~1, &net->n_rot)) != OCT_OK ||
@@ -5036,7 +5048,9 @@ static oct_result oct__bind_rope(oct__binder *b) {
         (r = oct__net_real(b, "rope.scale_linear", 1e-3, 1e6, 1.0, &old_factor)) != OCT_OK ||
         (r = oct__net_real(b, "rope.scaling.factor", 0.0, 1e6, old_factor, &factor)) != OCT_OK ||
         (r = oct__net_real(b, "rope.scaling.attn_factor", 1e-3, 1e3, 1.0, &attn)) != OCT_OK ||
-        (r = oct__net_real(b, "rope.scaling.original_context_length", 1.0, 1e9, net->n_ctx_train, &n_orig)) != OCT_OK ||
+        (r = oct__net_real(b, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32.0, &fast)) != OCT_OK ||
+        (r = oct__net_real(b, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1.0, &slow)) != OCT_OK ||
+        (r = oct__net_int(b, "rope.scaling.original_context_length", 1, INT_MAX, net->n_ctx_train, &n_orig)) != OCT_OK ||
         (r = oct__gguf_text(b->g, oct__net_key(b, "rope.scaling.type", key, sizeof key), "linear", &type, b->err)) != OCT_OK)
         return r;
     if (net->n_rot % 2)
@@ -5052,7 +5066,7 @@ static oct_result oct__bind_rope(oct__binder *b) {
     if ((r = oct__bind_vec(b, &divide, -1, "rope_freqs.weight", 0, net->n_rot / 2, false)) != OCT_OK) return r;
     for (int i = 0; divide && i < net->n_rot / 2; i++) net->inv_freq[i] /= (double)divide[i];
     if (oct__str_is(type, "yarn")) {
-        oct__rope_yarn(net, base, factor, n_orig);
+        oct__rope_yarn(net, oct__rope_index(net->n_rot, base, n_orig, fast), oct__rope_index(net->n_rot, base, n_orig, slow), factor);
     } else if (oct__str_is(type, "linear")) {
         for (int i = 0; i < net->n_rot / 2; i++) net->inv_freq[i] /= factor;
     } else if (!oct__str_is(type, "none")) {
@@ -6054,12 +6068,6 @@ static oct_result oct__style_render_for(const oct__style *st, const oct__gguf *g
     if (res) ids->len = r.start;
     return res;
 }
-/* The same without a file's default system text. */
-static OCT__MAYBE_UNUSED oct_result oct__style_render(const oct__style *st, const oct__vocab *v, const oct_string *system,
-                                                      const oct__part *parts, int n_parts, bool first_turn,
-                                                      bool answer_open, oct__buf *ids, oct_error *err) {
-    return oct__style_render_for(st, NULL, v, system, parts, n_parts, first_turn, answer_open, ids, err);
-}
 
 /* --- streaming: bytes in, whole characters out ---------------------------------------- */
 
@@ -6184,7 +6192,7 @@ struct oct_model {
     oct__net       net;
     const oct__style *style;            /* recognised from the file; NULL before the vocabulary is loaded */
     unsigned char *banned;              /* [n_vocab] 1: no text stands for this id, never sampled */
-    uint64_t       file_bytes;
+    oct_sampling   sampling;            /* what the file recommends; zero where it says nothing */
 };
 
 struct oct_session {
@@ -6262,6 +6270,34 @@ static oct_result oct__model_ban(oct_model *m, oct_error *err) {
     return OCT_OK;
 }
 
+/* What the file recommends for sampling: octavius.sampling.NAME, else general.sampling.NAME. */
+static oct_result oct__model_recommended(const oct_model *m, const char *name, double max, float *out, oct_error *err) {
+    const char *prefix[] = { "octavius.sampling.", "general.sampling." };
+    char key[64];
+    for (int i = 0; i < 2; i++) {
+        double v;
+        snprintf(key, sizeof key, "%s%s", prefix[i], name);
+        if (!oct__gguf_find(&m->gguf, key)) continue;
+        oct_result r = oct__gguf_real(&m->gguf, key, 0.0, max, 0.0, &v, err);
+        if (!r) *out = (float)v;
+        return r;
+    }
+    return OCT_OK;
+}
+static oct_result oct__model_sampling(oct_model *m, oct_error *err) {
+    oct_sampling *p = &m->sampling;
+    float top_k = 0.0f;
+    oct_result r;
+    if ((r = oct__model_recommended(m, "temp", 1e6, &p->temperature, err)) != OCT_OK ||
+        (r = oct__model_recommended(m, "top_k", 1 << 24, &top_k, err)) != OCT_OK ||
+        (r = oct__model_recommended(m, "top_p", 1.0, &p->top_p, err)) != OCT_OK ||
+        (r = oct__model_recommended(m, "min_p", 1.0, &p->min_p, err)) != OCT_OK ||
+        (r = oct__model_recommended(m, "penalty_repeat", 1e6, &p->repeat_penalty, err)) != OCT_OK)
+        return r;
+    p->top_k = (int)top_k;
+    return OCT_OK;
+}
+
 /* What a person would want to know about the file, for the log. */
 static void oct__model_report(const oct_model *m) {
     oct_string arch = oct__str("");
@@ -6278,12 +6314,13 @@ static oct_result oct__model_load(oct_model *m, oct_error *err) {
     const oct_allocator *a = &m->desc.allocator;
     oct_result r = oct__gguf_parse(&m->gguf, a, m->source.parts, m->source.n_parts, err);
     if (r) return r;
-    for (int i = 0; i < m->source.n_parts; i++) m->file_bytes += m->source.parts[i].len;
     if (m->desc.load == OCT_LOAD_DIRECTORY) return OCT_OK;
     if ((r = oct__vocab_load(&m->vocab, &m->gguf, a, err)) != OCT_OK) return r;
     m->style = oct__style_match(&m->gguf, &m->vocab);
     if (m->desc.load == OCT_LOAD_VOCAB) return OCT_OK;
-    if ((r = oct__net_bind(&m->net, &m->gguf, a, err)) != OCT_OK || (r = oct__model_ban(m, err)) != OCT_OK) return r;
+    if ((r = oct__net_bind(&m->net, &m->gguf, a, err)) != OCT_OK || (r = oct__model_ban(m, err)) != OCT_OK ||
+        (r = oct__model_sampling(m, err)) != OCT_OK)
+        return r;
     oct__model_report(m);
     return OCT_OK;
 }
@@ -6377,11 +6414,8 @@ OCT_API void oct_model_info_get(const oct_model *m, oct_model_info *out) {
         out->bos = m->vocab.bos;
         out->eos = m->vocab.eos;
     }
-    for (size_t i = 0; i < m->gguf.n_tensors; i++) {
-        const oct_tensor *t = &m->gguf.tensors[i];
-        out->n_params += (uint64_t)t->ne[0] * (uint64_t)t->ne[1] * (uint64_t)t->ne[2] * (uint64_t)t->ne[3];
-    }
-    out->file_bytes = m->file_bytes;
+    out->n_params = m->gguf.n_params;
+    out->file_bytes = m->gguf.file_bytes;
 }
 
 OCT_API size_t oct_model_meta_count(const oct_model *m) { return m ? m->gguf.n_metas : 0; }
@@ -6801,13 +6835,17 @@ static oct_result oct__next_end(oct_session *s, oct_token *out) {
     return oct__next_give(out, -1, text);
 }
 
-/* The sampling settings with the file's defaults filled in. */
+/* The settings in force: the session's, where those are zero the file's, else none. */
 static oct_sampling oct__session_sampling(const oct_session *s) {
+    const oct_sampling *file = &s->model->sampling;
     oct_sampling p = s->sampling;
+    if (p.temperature == 0.0f) p.temperature = file->temperature;
     if (p.temperature < 0.0f) p.temperature = 0.0f;
+    if (p.top_k == 0) p.top_k = file->top_k;
+    if (p.top_p <= 0.0f) p.top_p = file->top_p > 0.0f ? file->top_p : 1.0f;
+    if (p.min_p == 0.0f) p.min_p = file->min_p;
+    if (p.repeat_penalty <= 0.0f) p.repeat_penalty = file->repeat_penalty > 0.0f ? file->repeat_penalty : 1.0f;
     if (p.penalty_window == 0) p.penalty_window = 64;
-    if (p.repeat_penalty <= 0.0f) p.repeat_penalty = 1.0f;
-    if (p.top_p <= 0.0f) p.top_p = 1.0f;
     return p;
 }
 
@@ -7334,6 +7372,7 @@ static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int mode, const
                 q += ld;
             } while (--j);
 #endif
+            if (n == 1 && v == 0 && !(g & half)) oct__ahead(p, g >> half, 1, 1);
             const VF s = v_load(p->s + g * OCT__PANEL + v);
             const float *d = x->d + (g >> half) * ld + t;
 #define OCT__X(i) f##i = v_fma(v_from_int((VI)c##i), v_mul(s, v_dup(d[i])), f##i);
@@ -7534,6 +7573,7 @@ static void OCT__K(oct__to_f16)(const float *x, uint16_t *y, int n) {
 /* The half floats that 16 rows hold at p, p + step, ...: y [n, 16]. */
 static void OCT__K(oct__half_columns)(const unsigned char *p, size_t row_bytes, size_t step, int n, float *y) {
     uint16_t h[OCT__K_QUANT / 32 * OCT__PANEL];
+    if (n < 1) return;
     for (int b = 0; b < n; b++, p += step) {
         const unsigned char *q = p;
         for (uint16_t *o = h + b * OCT__PANEL; o < h + (b + 1) * OCT__PANEL; o += 4, q += 4 * row_bytes) {
@@ -7560,9 +7600,11 @@ static OCT__INLINE VI OCT__K(oct__spread)(VI x) {
 
 /* Blocks of 32 with four bits each at offset q, the fifth (if any) at qh. */
 static OCT__INLINE void OCT__K(oct__unpack_nibbles)(const unsigned char *rows, size_t row_bytes, int n_blocks, size_t block,
-                                                    size_t q, size_t qh, const unsigned char *table, unsigned char *u) {
+                                                    size_t q, size_t qh, const unsigned char *table, const oct__panel *panel) {
+    unsigned char *u = panel->u;
     const VI low = vi_dup(0x0F0F0F0F), fifth = vi_dup(0x10101010);
-    for (int b = 0; b < n_blocks; b++, rows += block, u += 32 * OCT__PANEL)
+    for (int b = 0; b < n_blocks; b++, rows += block, u += 32 * OCT__PANEL) {
+        oct__ahead(panel, b, 1, 0);
         for (int v = 0; v < OCT__PANEL; v += VW) {
             const unsigned char *p = rows + (size_t)v * row_bytes;
             V4 x = rows4(p + q, row_bytes), y = shr4_and4(x, low);
@@ -7596,15 +7638,19 @@ static OCT__INLINE void OCT__K(oct__unpack_nibbles)(const unsigned char *rows, s
             put4(u + 4 * v, x);
             put4(u + 4 * v + 16 * OCT__PANEL, y);
         }
+    }
 }
-static void OCT__K(oct__unpack_q8_0)(const unsigned char *rows, size_t row_bytes, int n_blocks, unsigned char *u) {
+static void OCT__K(oct__unpack_q8_0)(const unsigned char *rows, size_t row_bytes, int n_blocks, const oct__panel *panel) {
     const VI flip = vi_dup(0x80808080u);                    /* to unsigned: q + 128 */
-    for (int b = 0; b < n_blocks; b++, rows += 34, u += 32 * OCT__PANEL)
+    unsigned char *u = panel->u;
+    for (int b = 0; b < n_blocks; b++, rows += 34, u += 32 * OCT__PANEL) {
+        oct__ahead(panel, b, 1, 0);
         for (int v = 0; v < OCT__PANEL; v += VW)
             for (int i = 0; i < 2; i++) {
                 const unsigned char *p = rows + (size_t)v * row_bytes + 2 + 16 * i;
                 put4(u + 4 * v + 16 * i * OCT__PANEL, xor4(rows4(p, row_bytes), flip));
             }
+    }
 }
 
 /* Scales and minimums of Q4_K and Q5_K, eight each: the first 16 bytes of a block are d, dmin and 12 bytes of six-bit
@@ -7628,13 +7674,15 @@ static void OCT__K(oct__unpack_q4_k)(const unsigned char *rows, size_t row_bytes
     unsigned char *u = p->u;
     for (int b = 0; b < n_blocks; b++, rows += 144) {
         OCT__K(oct__k_scales)(rows, row_bytes, p->s + 8 * b * OCT__PANEL, p->m + 8 * b * OCT__PANEL);
-        for (int g = 0; g < 4; g++, u += 64 * OCT__PANEL)
+        for (int g = 0; g < 4; g++, u += 64 * OCT__PANEL) {
+            oct__ahead(p, 8 * b + 2 * g, 2, 0);
             for (int v = 0; v < OCT__PANEL; v += VW)
                 for (int i = 0; i < 2; i++) {
                     const V4 x = rows4(rows + (size_t)v * row_bytes + 16 + 32 * g + 16 * i, row_bytes);
                     put4(u + 4 * v + 16 * i * OCT__PANEL, and4(x, low));
                     put4(u + 4 * v + (16 * i + 32) * OCT__PANEL, shr4_and4(x, low));
                 }
+        }
     }
 }
 static void OCT__K(oct__unpack_q5_k)(const unsigned char *rows, size_t row_bytes, int n_blocks, const oct__panel *p) {
@@ -7675,6 +7723,7 @@ static void OCT__K(oct__unpack_q6_k)(const unsigned char *rows, size_t row_bytes
                     OCT__K(oct__put_scales)(s + v + 12 * OCT__PANEL, sc.d, dv, zero);
                 }
                 for (int i = 0; i < 2; i++) {
+                    if (v == 0) oct__ahead(p, 8 * b + 4 * h + 2 * i, 2, 0);
                     const V4 x = rows4(r + 64 * h + 16 * i, row_bytes), y = rows4(r + 64 * h + 32 + 16 * i, row_bytes);
                     const V4 t = rows4(r + 128 + 32 * h + 16 * i, row_bytes);
                     unsigned char *o = u + 4 * v + 16 * i * OCT__PANEL;
@@ -7748,12 +7797,12 @@ static void OCT__K(oct__unpack)(int type, const unsigned char *rows, size_t row_
     static const unsigned char iq4_nl[16] = { 1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241 };
     const int n = k / 32, n_big = k / 256;
     switch (type) {
-    case OCT__Q4_0:   OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 18, 2, 0, NULL, p->u); break;
-    case OCT__IQ4_NL: OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 18, 2, 0, iq4_nl, p->u); break;
-    case OCT__Q4_1:   OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 20, 4, 0, NULL, p->u); break;
-    case OCT__Q5_0:   OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 22, 6, 2, NULL, p->u); break;
-    case OCT__Q5_1:   OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 24, 8, 4, NULL, p->u); break;
-    case OCT__Q8_0:   OCT__K(oct__unpack_q8_0)(rows, row_bytes, n, p->u); break;
+    case OCT__Q4_0:   OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 18, 2, 0, NULL, p); break;
+    case OCT__IQ4_NL: OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 18, 2, 0, iq4_nl, p); break;
+    case OCT__Q4_1:   OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 20, 4, 0, NULL, p); break;
+    case OCT__Q5_0:   OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 22, 6, 2, NULL, p); break;
+    case OCT__Q5_1:   OCT__K(oct__unpack_nibbles)(rows, row_bytes, n, 24, 8, 4, NULL, p); break;
+    case OCT__Q8_0:   OCT__K(oct__unpack_q8_0)(rows, row_bytes, n, p); break;
     case OCT__Q2_K:   OCT__K(oct__unpack_q2_k)(rows, row_bytes, n_big, p); return;
     case OCT__Q3_K:   OCT__K(oct__unpack_q3_k)(rows, row_bytes, n_big, p); return;
     case OCT__Q4_K:   OCT__K(oct__unpack_q4_k)(rows, row_bytes, n_big, p); return;
@@ -7767,10 +7816,12 @@ static void OCT__K(oct__unpack)(int type, const unsigned char *rows, size_t row_
 }
 
 /* A float type's 16 rows side by side; what is left of k after whole 16 bytes goes number by number. */
-static void OCT__K(oct__columns_f)(int type, const unsigned char *rows, size_t row_bytes, int k, uint16_t *h, float *y) {
+static void OCT__K(oct__columns_f)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p, float *y) {
+    uint16_t *h = (uint16_t *)(void *)p->u;
     const int size = type == OCT__F32 ? 4 : 2, step = 16 / size;
     int i = 0;
-    for (; i + step <= k; i += step)
+    for (; i + step <= k; i += step) {
+        if (i % 16 == 0) oct__ahead(p, i / 32, 1, i / 16 % 2);
         for (int v = 0; v < OCT__PANEL; v += VW) {
             const V4 x = rows4(rows + (size_t)v * row_bytes + (size_t)(i * size), row_bytes);
             float *o = y + i * OCT__PANEL + v;
@@ -7797,6 +7848,7 @@ static void OCT__K(oct__columns_f)(int type, const unsigned char *rows, size_t r
                 v_store(o + 3 * OCT__PANEL, v_from_bits(x.d));
             }
         }
+    }
     if (type == OCT__F16) OCT__K(oct__from_f16)(h, y, i * OCT__PANEL);
     for (; i < k; i++)
         for (int r = 0; r < OCT__PANEL; r++)
@@ -7804,7 +7856,7 @@ static void OCT__K(oct__columns_f)(int type, const unsigned char *rows, size_t r
 }
 static void OCT__K(oct__unpack_f)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p, float *y) {
     if (oct__types[type].computes == 1) {
-        OCT__K(oct__columns_f)(type, rows, row_bytes, k, (uint16_t *)(void *)p->u, y);
+        OCT__K(oct__columns_f)(type, rows, row_bytes, k, p, y);
         return;
     }
     OCT__K(oct__unpack)(type, rows, row_bytes, k, p);

@@ -525,6 +525,9 @@ static int open_model(chat *c) {
         say("%s: the model has no %s encoder", set.model, set.n_images && !c->info.has_image ? "image" : "point-cloud");
         return EXIT_MODEL;
     }
+    const oct_string style = c->info.prompt_style;
+    if (set.system && *set.system && !set.quiet && (set.raw || (!set.style && style.len == 3 && memcmp(style.data, "raw", 3) == 0)))
+        say("the prompt style is raw: the system text is not used");
     return 0;
 }
 /* (Re)opens the session as the desc says; what was in it is gone. */
@@ -774,35 +777,40 @@ static int json_number(json *j) {
     }
     return 1;
 }
-static int json_skip(json *j, int depth) {                 /* any value */
+static int json_skip(json *j, int depth);
+/* The rest of an object or array, after its opening; close is '}' or ']'. */
+static int json_skip_list(json *j, char close, int depth) {
+    text key = { NULL, 0, 0 };
+    int ok = 1;
+    if (json_next(j, close)) return 1;
+    do {
+        if (close == '}' && (!json_string(j, &key) || !json_next(j, ':'))) ok = json_fail(j, "a member without a value");
+        ok = ok && json_skip(j, depth + 1);
+    } while (ok && json_next(j, ','));
+    if (ok && !json_next(j, close)) ok = json_fail(j, "an object or array without an end");
+    text_free(&key);
+    return ok;
+}
+/* Any value. */
+static int json_skip(json *j, int depth) {
     static const char *const words[] = { "true", "false", "null" };
     json_space(j);
     if (depth > 64) return json_fail(j, "nested more than 64 deep");
     if (j->p == j->end) return json_fail(j, "a value is missing");
     for (int i = 0; i < 3; i++) {
         const size_t n = strlen(words[i]);
-        if ((size_t)(j->end - j->p) >= n && memcmp(j->p, words[i], n) == 0) {
-            j->p += n;
-            return 1;
-        }
+        if ((size_t)(j->end - j->p) < n || memcmp(j->p, words[i], n) != 0) continue;
+        j->p += n;
+        return 1;
     }
-    if (*j->p == '"' || *j->p == '{' || *j->p == '[') {
-        const char open = *j->p;
+    if (*j->p == '"') {
         text s = { NULL, 0, 0 };
-        int ok = 1;
-        if (open == '"') ok = json_string(j, &s);
-        else {
-            j->p++;
-            if (!json_next(j, (char)(open + 2))) do {                     /* '}' and ']' stand two after their openers */
-                if (open == '{' && (!json_string(j, &s) || !json_next(j, ':'))) ok = json_fail(j, "a member without a value");
-                ok = ok && json_skip(j, depth + 1);
-            } while (ok && json_next(j, ','));
-            else ok = 2;
-            if (ok == 1 && !json_next(j, (char)(open + 2))) ok = json_fail(j, "an object or array without an end");
-        }
+        const int ok = json_string(j, &s);
         text_free(&s);
-        return ok != 0;
+        return ok;
     }
+    if (json_next(j, '{')) return json_skip_list(j, '}', depth);
+    if (json_next(j, '[')) return json_skip_list(j, ']', depth);
     return json_number(j);
 }
 

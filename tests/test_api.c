@@ -192,7 +192,7 @@ static void *api_worker(void *user) {
     api_desc(&d, 24);
     d.n_threads = 1;
     job->bad = oct_session_open(&s, job->m, &d, NULL) || oct_feed_text(s, job->prompt, NULL);
-    while (!job->bad && !(job->bad = oct_next(s, &t, NULL)) && !t.is_end)
+    while (!job->bad && !(job->bad = oct_next(s, &t, NULL) != OCT_OK) && !t.is_end)
         if (job->n < 24 && t.id >= 0) job->ids[job->n++] = t.id;
     oct_session_close(s);
     return NULL;
@@ -322,7 +322,7 @@ TEST(api, null_arguments_are_errors) {
     oct_feed_clear(NULL);
     oct_session_reset(NULL);
     oct_model_info_get(NULL, NULL);
-    CHECK(oct_result_name((oct_result)99) != NULL);
+    CHECK(oct_result_name((oct_result)15) != NULL);
     if (m && CHECK_INT(oct_session_open(&s, m, NULL, &err), OCT_OK)) {
         CHECK_INT(oct_feed_text(s, NULL, &err), OCT_E_ARG);
         CHECK_INT(oct_feed_tokens(s, &id, 1, &err), OCT_E_ARG);                /* beyond the vocabulary */
@@ -367,8 +367,8 @@ TEST(api, a_desc_out_of_range_is_an_error) {
             case 0: d.n_ctx = -1; break;
             case 1: d.n_batch = -1; break;
             case 2: d.n_threads = -1; break;
-            case 3: d.isa = (oct_isa)77; break;
-            case 4: d.kv_type = (oct_kv_type)77; break;
+            case 3: d.isa = (oct_isa)7; break;
+            case 4: d.kv_type = (oct_kv_type)3; break;
             case 5: d.max_tokens = -1; break;
             case 6: d.raw = 0; d.prompt_style = "no such style"; break;
             default: d.sampling.top_p = 2; break;

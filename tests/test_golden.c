@@ -480,7 +480,7 @@ static double golden_cosine(const float *a, const float *b, int rows, int cols) 
 }
 
 static void golden_quant_compare(const oct_model *quantised, const oct_model *plain, const char *type, oct_isa isa, int n_vocab) {
-    enum { N = 12, ROWS = N + 1 };                      /* the file asks for a BOS in front */
+    enum { N = 12 };
     golden       none;
     golden_watch ref, exact, fast;
     int32_t      ids[N];
@@ -489,18 +489,18 @@ static void golden_quant_compare(const oct_model *quantised, const oct_model *pl
     golden_run   run = { isa, OCT_KV_F32, 1, 2, 256, 0 };
     memset(&none, 0, sizeof none);
     for (int i = 0; i < N; i++) ids[i] = 3 + (int32_t)(test_random(&seed) % 250);
-    golden_watch_open(&ref, &none, ROWS, n_vocab, 1);
-    golden_watch_open(&exact, &none, ROWS, n_vocab, 1);
-    golden_watch_open(&fast, &none, ROWS, n_vocab, 1);
+    golden_watch_open(&ref, &none, N, n_vocab, 1);
+    golden_watch_open(&exact, &none, N, n_vocab, 1);
+    golden_watch_open(&fast, &none, N, n_vocab, 1);
     int ok = golden_feed(plain, &run, ids, N, &ref) && golden_feed(quantised, &run, ids, N, &exact);
     run.exact = 0;
     run.n_step = 4;
     if (ok && golden_feed(quantised, &run, ids, N, &fast)) {
-        const double far = golden_distance(exact.logits, ref.logits, (size_t)ROWS * (size_t)n_vocab);
-        const double cosine = golden_cosine(fast.logits, ref.logits, ROWS, n_vocab);
-        CHECK_INT(ref.logits_seen, ROWS);
-        CHECK_INT(exact.logits_seen, ROWS);
-        CHECK_INT(fast.logits_seen, ROWS);
+        const double far = golden_distance(exact.logits, ref.logits, (size_t)N * (size_t)n_vocab);
+        const double cosine = golden_cosine(fast.logits, ref.logits, N, n_vocab);
+        CHECK_INT(ref.logits_seen, N);
+        CHECK_INT(exact.logits_seen, N);
+        CHECK_INT(fast.logits_seen, N);
         snprintf(text, sizeof text, "%s, %s: exact logits off by %.2g, wanted at most 1e-5", type, oct_isa_name(isa), far);
         test_check(far <= 1e-5, __FILE__, __LINE__, text);
         snprintf(text, sizeof text, "%s, %s: cosine of the int8 logits %.6f, wanted at least 0.9995", type, oct_isa_name(isa), cosine);

@@ -513,8 +513,9 @@ TEST(tokenizer, merging_bpe) {
             if (tok_below(4) == 0) b = made[tok_below((unsigned)(n + 3))];
             if (strlen(a) + strlen(b) > 30) a = made[0];
             if (strlen(a) + strlen(b) > 30) b = made[0];
-            snprintf(store[n], sizeof store[n], "%s %s", a, b);
-            snprintf(made[n + 3], sizeof made[n + 3], "%s%s", a, b);
+            strcpy(store[n], a);
+            strcat(strcat(store[n], " "), b);
+            strcat(strcpy(made[n + 3], a), b);
             merges[n] = store[n];
             n++;
         }
@@ -994,22 +995,18 @@ TEST(tokenizer, round_trip_every_token) {
 /* --- time ------------------------------------------------------------------------------------------------------------- */
 
 static double tok_cpu(void) { return (double)clock() / CLOCKS_PER_SEC; }
-/* Seconds of CPU time for len bytes: the best of two. */
 static double tok_time(tok_rig *r, const char *text, size_t len) {
-    double best = 1e9;
-    for (int i = 0; i < 2; i++) {
-        size_t n;
-        const double start = tok_cpu();
-        tok_encode_n(r, text, len, 0, &n);
-        best = fmin(best, tok_cpu() - start);
-    }
-    return best;
+    size_t n;
+    const double start = tok_cpu();
+    tok_encode_n(r, text, len, 0, &n);
+    return tok_cpu() - start;
 }
-/* 1 MB in under a second, and 4 MB in at most five times that (six, for a machine that others use too). */
-static void tok_times(tok_rig *r, const char *what) {
-    static const char *const units[] = { "a", " ", "\n", "0", "ab", "\xE7\x9A\x84", "e\xCC\x81\xCC\xA3", "<|im_", "The quick brown fox jumps, and then 42 more of it. ",
-                                         "\xFF", "a \n\n\t" };
-    const size_t len = TOK_SLOW ? 1 << 16 : 1 << 20;
+/* 1 MB in under a second, and 4 MB in at most five times that (six: other programs share the caches).  Only a text that
+ * is too slow three times over is. */
+static void tok_times(tok_rig *r, const char *what, size_t len) {
+    static const char *const units[] = { "a", " ", "The quick brown fox jumps, and then 42 more of it. ", "\n", "0", "ab", "\xE7\x9A\x84",
+                                         "e\xCC\x81\xCC\xA3", "<|im_", "\xFF", "a \n\n\t" };
+    if (TOK_SLOW) len /= 16;
     char *text = (char *)malloc(4 * len + 64);
     for (unsigned i = 0; i < 14; i++) {
         size_t n = 0;
@@ -1021,8 +1018,14 @@ static void tok_times(tok_rig *r, const char *what) {
         } else {
             n = tok_random_text(text, 4 * len);
         }
-        const double one = tok_time(r, text, len), four = i % 2 == 0 || TOK_SLOW ? tok_time(r, text, 4 * len) : 0.0;
-        if (!CHECK(TOK_SLOW ? one < 10.0 : one < 1.0) | !CHECK(four < 6.0 * one + 0.02)) printf("     %s, text %u: %.3f s and %.3f s\n", what, i, one, four);
+        double one = 0.0, four = 0.0;
+        int ok = 0;
+        for (int tries = 0; tries < 3 && !ok; tries++) {
+            one = tok_time(r, text, len);
+            four = i < 3 || i > 10 ? tok_time(r, text, 4 * len) : 0.0;
+            ok = one < (TOK_SLOW ? 10.0 : 1.0) && four < 6.0 * one + 0.02;
+        }
+        if (!CHECK(ok)) printf("     %s, text %u: %.3f s, and %.3f s for four times as much\n", what, i, one, four);
     }
     free(text);
 }
@@ -1032,16 +1035,16 @@ TEST(tokenizer, time_tiny) {
     gguf_writer w;
     tok_rig r;
     tok_bpe_begin(&w, "qwen2", merges, 8, NULL, NULL, 0);
-    if (CHECK_INT(tok_open(&r, &w), OCT_OK)) tok_times(&r, "tiny BPE");
+    if (CHECK_INT(tok_open(&r, &w), OCT_OK)) tok_times(&r, "tiny BPE", 1 << 18);
     tok_close(&r);
     tok_spm_begin(&w, pieces, NULL, 10);
-    if (CHECK_INT(tok_open(&r, &w), OCT_OK)) tok_times(&r, "tiny SPM");
+    if (CHECK_INT(tok_open(&r, &w), OCT_OK)) tok_times(&r, "tiny SPM", 1 << 18);
     tok_close(&r);
 }
 static void tok_times_data(const char *name) {
     tok_rig r;
     if (!tok_open_data(&r, name)) return;
-    tok_times(&r, name);
+    tok_times(&r, name, 1 << 20);
     tok_close(&r);
 }
 TEST(tokenizer, time_llama_spm) { tok_times_data("llama-spm"); }
@@ -1260,7 +1263,8 @@ TEST(tokenizer, random_vocabularies) {
         gw_array(&w, "tokenizer.ggml.scores", GW_F32, scores, (size_t)n, 4);
         gw_array_strings(&w, "tokenizer.ggml.merges", 30);
         for (int i = 0; i < 30; i++) {
-            const int k = snprintf(s, sizeof s, "%.*s %.*s", (int)(1 + tok_below(3)), "abcabc" + tok_below(3), (int)(1 + tok_below(3)), "cabcab" + tok_below(3));
+            const int k = snprintf(s, sizeof s, "%.*s %.*s", (int)(1 + tok_below(3)), &"abcabc"[tok_below(3)],
+                                   (int)(1 + tok_below(3)), &"cabcab"[tok_below(3)]);
             gw_array_item(&w, s, (size_t)k);
         }
         gw_u32(&w, "tokenizer.ggml.unknown_token_id", tok_below(100));

@@ -137,8 +137,10 @@ def main():
     p.add_argument("--kv", choices=["f32", "f16"], default="f32")
     p.add_argument("--length", type=int, default=64)
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("flags", nargs="*", help="after --: handed to octavius-inspect logits, as --exact")
-    args = p.parse_args()
+    words = sys.argv[1:]
+    cut = words.index("--") if "--" in words else len(words)
+    args = p.parse_args(words[:cut])
+    args.flags = words[cut + 1:]                                        # for octavius-inspect logits
     llama = open_llama(args)
     ok = args.texts_only or compare_tokens(llama, args)
     if not args.tokens_only:
