@@ -3000,7 +3000,7 @@ static size_t oct__part_digits(const char *s, size_t n) {
 }
 
 /* What tokenizer.ggml.pre means.  A name that ends in '*' stands for all that begin so. */
-typedef struct oct__pre { const char *name; unsigned char words; bool clean, add_bos, ignore_merges, nfc; } oct__pre;
+typedef struct oct__pre { char name[20]; unsigned char words; bool clean, add_bos, ignore_merges, nfc; } oct__pre;
 static const oct__pre oct__pres[] = {
     /* name               words                clean  bos    ignore nfc */
     { "gpt-2",            OCT__WORDS_GPT2,     true,  false, false, false },
@@ -3138,7 +3138,7 @@ static int oct__vocab_find(const oct__vocab *v, oct_string text) { return text.l
 
 static oct__merge *oct__merge_slot(const oct__vocab *v, int32_t left, int32_t right) {
     const uint64_t h = oct__mix((uint64_t)(uint32_t)left << 32 | (uint32_t)right);
-    for (uint32_t i = 0; i < OCT__PROBES; i++) {
+    for (uint32_t i = 0; i < 4 * OCT__PROBES; i++) {              /* these may be two thirds full */
         oct__merge *m = &v->merges[((uint32_t)(h >> 20) + i) & v->merge_mask];
         if (m->to < 0 || (m->left == left && m->right == right)) return m;
     }
@@ -3179,7 +3179,7 @@ static bool oct__text_is_pad(oct_string t, int id) {
     return t.len == (size_t)n && memcmp(t.data, want, t.len) == 0;
 }
 /* Texts that end an answer whatever type the file gives them, in the order in which one is taken as end of turn. */
-static const char *const oct__end_texts[] = { "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>", "_<EOT>",
+static const char oct__end_texts[][20] = { "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>", "_<EOT>",
                                               "<|return|>", "<|call|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_utterance>" };
 enum { OCT__END_OF_TURN = 7 };                                    /* how many of them end a turn */
 
@@ -4020,7 +4020,7 @@ static void oct__out_byte(oct__text_out *o, char c) {
 /* Moves the first held byte out, or drops it: the tidying that transformers applies to " ." " ?" " !" " ," " ' "
  * " n't" " 'm" " 's" " 've" " 're", each losing its space. */
 static void oct__out_tidy(oct__text_out *o) {
-    static const char *const tails[] = { ".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re" };
+    static const char tails[][4] = { ".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re" };
     int drop = 1;
     bool space = o->held[0] == ' ';
     if (space && o->n_held >= 3 && o->held[1] == '\'' && o->held[2] == ' ' &&
@@ -6304,9 +6304,8 @@ static void oct__model_report(const oct_model *m) {
     (void)oct__gguf_text(&m->gguf, "general.architecture", "", &arch, NULL);
     oct__log(&m->desc, OCT_LOG_INFO, "%.*s: %d layers of %d, %d heads, vocabulary of %d, prompt style %s", OCT__S(arch), m->net.n_layer,
              m->net.n_embd, m->net.n_head, m->net.n_vocab, m->style->name);
-    const oct_meta *model = oct__gguf_find(&m->gguf, "tokenizer.ggml.model");
-    if (model && oct__str_is(model->s, "gpt2") && !oct__gguf_find(&m->gguf, "tokenizer.ggml.pre"))
-        oct__log(&m->desc, OCT_LOG_WARN, "tokenizer.ggml.pre: missing, the default is taken; tokens may differ from the model's own");
+    if (m->vocab.guessed)
+        oct__log(&m->desc, OCT_LOG_WARN, "tokenizer.ggml.pre: missing or \"default\"; tokens may differ from the model's own");
 }
 
 /* The source is open: read what the desc asks for. */

@@ -44,6 +44,8 @@ const char *test_tmp(const char *name);
 char       *test_read_file(const char *path, size_t *len);
 /* The instruction set asked for by `make test ISA=...`, or NULL. */
 const char *test_isa(void);
+/* Whether this run is slow (an emulator, a sanitizer, no optimisation; $QUICK says so) and should try fewer cases. */
+int         test_quick(void);
 /* Seconds from some fixed moment. */
 double      test_seconds(void);
 /* Numbers that are the same in every run: *state is the seed, and moves on. */
@@ -189,6 +191,10 @@ char *test_read_file(const char *path, size_t *len) {
 const char *test_isa(void) {
     const char *isa = getenv("ISA");
     return isa && *isa ? isa : NULL;
+}
+int test_quick(void) {
+    const char *quick = getenv("QUICK");
+    return quick && *quick;
 }
 double test_seconds(void) {
     struct timespec t;

@@ -24,11 +24,16 @@
 #endif
 
 #if API_INTERPOSE
+extern char __executable_start, etext;               /* where this program's own code lies: the linker says so */
 static int  api_counting;
-static long api_allocations;
-static void api_count(void) {
-    if (__atomic_load_n(&api_counting, __ATOMIC_RELAXED)) __atomic_fetch_add(&api_allocations, 1, __ATOMIC_RELAXED);
+static long api_allocations, api_allocations_ours;   /* anybody's, and those called for by this program's own code */
+static void api_count(const void *caller) {
+    if (!__atomic_load_n(&api_counting, __ATOMIC_RELAXED)) return;
+    __atomic_fetch_add(&api_allocations, 1, __ATOMIC_RELAXED);
+    if ((uintptr_t)caller >= (uintptr_t)&__executable_start && (uintptr_t)caller < (uintptr_t)&etext)
+        __atomic_fetch_add(&api_allocations_ours, 1, __ATOMIC_RELAXED);
 }
+#  define API_COUNT() api_count(__builtin_return_address(0))
 #  ifdef __cplusplus
 #    define API_NOTHROW noexcept
 extern "C" {
@@ -40,19 +45,19 @@ void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
 void *__libc_memalign(size_t, size_t);
 void *malloc(size_t n) API_NOTHROW {
-    api_count();
+    API_COUNT();
     return __libc_malloc(n);
 }
 void *calloc(size_t n, size_t size) API_NOTHROW {
-    api_count();
+    API_COUNT();
     return __libc_calloc(n, size);
 }
 void *realloc(void *p, size_t n) API_NOTHROW {
-    api_count();
+    API_COUNT();
     return __libc_realloc(p, n);
 }
 void *aligned_alloc(size_t align, size_t n) API_NOTHROW {
-    api_count();
+    API_COUNT();
     return __libc_memalign(align, n);
 }
 #  ifdef __cplusplus
@@ -225,7 +230,8 @@ TEST(api, two_sessions_in_two_threads_share_a_model) {
 
 /* --- no allocation per token ------------------------------------------------------------------------------ */
 
-TEST(api, next_allocates_nothing) {
+/* With one thread nothing at all is allocated in the whole process.  With two, clang's OpenMP may take memory for itself. */
+static void api_next_allocates_nothing(int n_threads) {
 #if API_INTERPOSE
     for (int i = 0; i < 5; i++) {
         unsigned char   *file;
@@ -235,6 +241,7 @@ TEST(api, next_allocates_nothing) {
         oct_token        t;
         long             n = 0;
         api_desc(&d, 0);
+        d.n_threads = n_threads;
         d.sampling.temperature = 0.8f;
         d.sampling.top_k = 40;
         d.sampling.top_p = 0.9f;
@@ -244,21 +251,25 @@ TEST(api, next_allocates_nothing) {
             CHECK_INT(oct_prefill(s, NULL), OCT_OK);                    /* OpenMP starts its threads here */
             oct_session_reset(s);
             CHECK_INT(oct_feed_text(s, "the prompt is taken in by the first call", NULL), OCT_OK);
-            api_allocations = 0;
+            api_allocations = api_allocations_ours = 0;
             __atomic_store_n(&api_counting, 1, __ATOMIC_SEQ_CST);
             while (n < 24 && oct_next(s, &t, NULL) == OCT_OK && !t.is_end) n++;
             __atomic_store_n(&api_counting, 0, __ATOMIC_SEQ_CST);
             CHECK(n > 1);
-            CHECK_INT(api_allocations, 0);
+            CHECK_INT(api_allocations_ours, 0);
+            if (n_threads == 1) CHECK_INT(api_allocations, 0);
         }
         oct_session_close(s);
         oct_model_close(m);
         free(file);
     }
 #else
+    (void)n_threads;
     SKIP("malloc is the sanitizer's");
 #endif
 }
+TEST(api, next_allocates_nothing) { api_next_allocates_nothing(1); }
+TEST(api, next_allocates_nothing_in_threads) { api_next_allocates_nothing(2); }
 
 /* --- arguments ---------------------------------------------------------------------------------------------- */
 

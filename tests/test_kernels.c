@@ -297,30 +297,48 @@ TEST(kernels, matmul_sees_a_change) {
     free(b);
     kt_drop(&t);
 }
+typedef struct kt_stop { int calls, limit, strangers; pthread_t owner; } kt_stop;
+static int kt_abort(void *user) {
+    kt_stop *s = (kt_stop *)user;
+    s->strangers += !pthread_equal(pthread_self(), s->owner);
+    return ++s->calls > s->limit;
+}
 TEST(kernels, bits_do_not_depend_on_threads_or_chunks) {
-    static const int types[] = { OCT__F32, OCT__F16, OCT__Q8_0, OCT__Q4_K, OCT__Q6_K };
+    static const struct { int type, cols; bool exact; } cases[] = {
+        { OCT__F32, 300, true }, { OCT__Q8_0, 544, false }, { OCT__Q4_K, 256, false }, { OCT__Q6_K, 256, true },
+    };
+    static const int threads[] = { 1, 2, 3, 8 };
     const oct__kernels *k;
     for (int i = 0; (k = kt_table(i)) != NULL; i++)
-        for (int j = 0; j < 5; j++) {
-            kt_case t = kt_make(types[j], 34, 512, 61);
+        for (int j = 0; j < 4; j++) {
+            kt_case t = kt_make(cases[j].type, 34, cases[j].cols, 61);
             const size_t n = 37 * 61;
             float *want = kt_floats(n, 0), *y = kt_floats(n, 0);
-            for (int exact = 0; exact < 2; exact++)
-                for (int threads = 1; threads <= 8; threads += threads < 3 ? 2 : 5) {
-                    oct__compute c = kt_compute(k, threads, NULL, 64);
-                    int bad = 0;
-                    if (threads == 1) kt_run(&c, &t, exact != 0, 61, want);
-                    for (int p = 0; p < 3; p++) {
-                        c.pool.parallel_for = p == 0 ? NULL : p == 1 ? kt_parallel : kt_backwards;
-                        for (int step = 1; step <= 61; step += step == 1 ? 6 : 54) {
-                            if (step == 1 && (p == 1 || threads > 1)) continue;      /* many threads for little */
-                            kt_run(&c, &t, exact != 0, step, y);
-                            bad += memcmp(y, want, n * sizeof *y) != 0;
-                        }
-                    }
-                    CHECK_INT(bad, 0);
-                    free(c.scratch);
+            for (int l = 0; l < 4; l++) {
+                oct__compute c = kt_compute(k, threads[l], NULL, 64);
+                kt_stop stop;
+                int bad = 0;
+                memset(&stop, 0, sizeof stop);
+                stop.limit = 1 << 30;
+                stop.owner = pthread_self();
+                if (l == 0) kt_run(&c, &t, cases[j].exact, 61, want);
+                for (int step = 1; step <= 61; step += step == 1 ? 6 : 54) {
+                    if (step == 1 && l > 0) continue;                            /* many threads for little */
+                    c.pool.parallel_for = step == 7 ? kt_backwards : kt_parallel;
+                    kt_run(&c, &t, cases[j].exact, step, y);
+                    bad += memcmp(y, want, n * sizeof *y) != 0;
                 }
+                c.abort = kt_abort;                                              /* in shorter regions */
+                c.abort_user = &stop;
+                kt_run(&c, &t, cases[j].exact, 61, y);
+                bad += memcmp(y, want, n * sizeof *y) != 0;
+                c.pool.parallel_for = NULL;                                      /* OpenMP, where there is one */
+                kt_run(&c, &t, cases[j].exact, 61, y);
+                bad += memcmp(y, want, n * sizeof *y) != 0;
+                CHECK_INT(bad, 0);
+                CHECK_INT(stop.strangers, 0);
+                free(c.scratch);
+            }
             free(want);
             free(y);
             kt_drop(&t);
@@ -411,12 +429,6 @@ TEST(kernels, hostile_bytes) {
 
 /* --- stopping --------------------------------------------------------------------------------- */
 
-typedef struct kt_stop { int calls, limit, strangers; pthread_t owner; } kt_stop;
-static int kt_abort(void *user) {
-    kt_stop *s = (kt_stop *)user;
-    s->strangers += !pthread_equal(pthread_self(), s->owner);
-    return ++s->calls > s->limit;
-}
 TEST(kernels, abort) {
     kt_case t = kt_make(OCT__Q8_0, 160, 1024, 130);
     float *y = kt_floats(163 * 130, 0);
@@ -430,9 +442,8 @@ TEST(kernels, abort) {
         c.abort_user = &stop;
         kt_run(&c, &t, false, 130, y);
         CHECK_INT(stop.strangers, 0);
-        CHECK(stop.calls >= 1);
         CHECK_INT(oct__aborted(&c), stop.calls > 1);
-        if (p != 1) CHECK_INT(stop.calls, 2);             /* with OpenMP's threads task 0 may get less to do */
+        if (p != 1) CHECK_INT(stop.calls, 2);             /* of OpenMP's threads the caller's may get nothing to do */
         kt_run(&c, &t, false, 130, y);
         if (oct__aborted(&c)) CHECK_INT(y[0], 7);         /* sticky: nothing was computed */
         free(c.scratch);
@@ -691,9 +702,9 @@ static void kt_att_run(oct__compute *c, const kt_att *a, int from, int n, int st
 TEST(kernels, attention) {
     static const struct { int d, n_kv, n_head; oct_kv_type type; int from, n; } cases[] = {
         { 8, 2, 4, OCT_KV_F16, 0, 20 },    { 32, 1, 4, OCT_KV_F32, 0, 70 },   { 32, 2, 2, OCT_KV_Q8_0, 500, 20 },
-        { 64, 1, 8, OCT_KV_F16, 490, 40 }, { 64, 1, 2, OCT_KV_Q8_0, 60, 9 },  { 64, 2, 2, OCT_KV_F32, 120, 16 },
-        { 80, 2, 2, OCT_KV_F16, 500, 30 }, { 80, 1, 3, OCT_KV_Q8_0, 0, 66 },  { 80, 1, 1, OCT_KV_F32, 1020, 10 },
-        { 128, 1, 2, OCT_KV_F16, 100, 40 }, { 128, 1, 5, OCT_KV_Q8_0, 510, 8 }, { 128, 2, 2, OCT_KV_F32, 60, 10 },
+        { 64, 1, 8, OCT_KV_F16, 500, 20 }, { 64, 1, 2, OCT_KV_Q8_0, 60, 9 },  { 64, 2, 2, OCT_KV_F32, 120, 16 },
+        { 80, 2, 2, OCT_KV_F16, 500, 15 }, { 80, 1, 3, OCT_KV_Q8_0, 0, 66 },  { 80, 1, 1, OCT_KV_F32, 1020, 10 },
+        { 128, 1, 2, OCT_KV_F16, 120, 12 }, { 128, 1, 5, OCT_KV_Q8_0, 510, 8 }, { 128, 2, 2, OCT_KV_F32, 60, 10 },
         { 48, 1, 1, OCT_KV_F16, 0, 67 },   { 6, 1, 70, OCT_KV_F16, 62, 5 },
     };
     const oct__kernels *k;
