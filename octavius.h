@@ -803,10 +803,14 @@ static void oct__parallel(const oct__pool *pool, oct_task_fn fn, void *arg) {
         pool->parallel_for(pool->user, fn, arg, n);
         return;
     }
+    if (n > 1) {
 #if OCT__OPENMP
 #  pragma omp parallel for num_threads(n) schedule(static, 1)
 #endif
-    for (int i = 0; i < n; i++) fn(arg, i);
+        for (int i = 0; i < n; i++) fn(arg, i);
+        return;
+    }
+    fn(arg, 0);                    /* without OpenMP: clang's takes memory even for one thread */
 }
 
 /* The next chunk number, from 0. */

@@ -102,7 +102,7 @@ simde)                                  # every x86 table, whatever this CPU has
     need gcc
     mkdir -p "$out/simde"
     # shellcheck disable=SC2086
-    gcc -std=gnu11 $warn -O2 -DOCTAVIUS_TEST_INTRINSICS='"tests/simd/simde.h"' -I. tests/test_kernels_main.c -o "$out/simde/kernels" -lm || exit 1
+    gcc -std=gnu11 $warn -Wno-psabi -O2 -DOCTAVIUS_TEST_INTRINSICS='"tests/simd/simde.h"' -I. tests/test_kernels_main.c -o "$out/simde/kernels" -lm || exit 1
     QUICK=1 exec "$out/simde/kernels" ;;
 fuzzer)                                 # name, seconds
     need clang

@@ -414,7 +414,7 @@ TEST(kernels, hostile_bytes) {
             float *y = kt_floats(22 * 3, 0);
             oct__compute c = kt_compute(k, 1, NULL, 64);
             for (int kind = 0; kind < 3; kind++) {
-                for (size_t b = 0; b < 19 * t.w.row_bytes; b++) t.data[1 + b] = kind == 0 ? 0xFF : kind == 1 ? 0x7C : (unsigned char)(kt_uniform() * 127);
+                for (size_t b = 0; b < 19 * t.w.row_bytes; b++) t.data[1 + b] = kind == 0 ? 0xFF : kind == 1 ? 0x7C : (unsigned char)(int)(kt_uniform() * 127);
                 t.x[5] = kind == 0 ? NAN : 1e30f;
                 t.x[600] = kind == 1 ? INFINITY : -1e-40f;
                 kt_run(&c, &t, false, 3, y);

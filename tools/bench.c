@@ -472,10 +472,11 @@ static int products(bench *b) {
 
 /* --- a model -------------------------------------------------------------------------------------------- */
 
-/* What a token costs, as the share counts it: matrices of the layers, and bytes that decode must read. */
+/* What a token costs, as the share counts it: matrices of the layers, and bytes that decode must read.  type: of most
+ * weights in the layers. */
 static void model_cost(const oct_model *m, double *ops, double *bytes, const char **type, int *quantised) {
     const oct__net *net = &m->net;
-    size_t          most = 0;
+    double          of_type[64] = { 0 }, most = 0;
     *ops = *bytes = 0;
     *type = "?";
     for (size_t i = 0; i < oct_model_tensor_count(m); i++) {
@@ -485,8 +486,9 @@ static void model_cost(const oct_model *m, double *ops, double *bytes, const cha
         const int embd = oct__str_is(t.name, "token_embd.weight");
         if (layer && t.n_dims >= 2) {
             *ops += 2.0 * (double)t.ne[0] * (double)t.ne[1];
-            if (t.bytes > most) {
-                most = t.bytes;
+            of_type[t.type & 63] += (double)t.ne[0] * (double)t.ne[1];
+            if (of_type[t.type & 63] > most) {
+                most = of_type[t.type & 63];
                 *type = t.type_name;
                 *quantised = oct__type(t.type)->block_elems > 1;
             }
