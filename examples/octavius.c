@@ -167,7 +167,7 @@ static struct {
     const char *images[64];
     int         n_images;
     const char *cloud;
-    int         max_tokens, ctx, threads, raw, special, no_mmap, interactive, json, stats, quiet, no_color;
+    int         max_tokens, ctx, threads, raw, special, exact, no_mmap, interactive, json, stats, quiet, no_color;
     int         help, version, list_styles;
     double      temp, top_p, min_p, repeat, frequency, presence;
     int         top_k, window;
@@ -218,6 +218,7 @@ static const option options[] = {
     { INT, "-t --threads", &set.threads, "N", "threads, where built with OpenMP", 0, 256, NULL },
     { TEXT, "--isa", &set.isa, "X", "kernels: auto, scalar, avx2, avx512 or neon", 0, 0, NULL },
     { TEXT, "--kv", &set.kv, "X", "type of the KV cache: f16, f32 or q8_0", 0, 0, NULL },
+    { FLAG, "--exact", &set.exact, NULL, "F32 activations with quantised weights: slower, nearer to the original", 0, 0, NULL },
     { TITLE, "Output", NULL, NULL, NULL, 0, 0, NULL },
     { FLAG, "--json", &set.json, NULL, "one JSON object instead of text", 0, 0, NULL },
     { FLAG, "--stats", &set.stats, NULL, "times, tokens/s and the seed, to stderr", 0, 0, NULL },
@@ -479,6 +480,7 @@ static int make_desc(chat *c) {
     if (!set.has_seed) set.seed = ((uint64_t)time(NULL) * 2654435761u ^ (uint64_t)(now_ms() * 1e3)) & 0xFFFFFFFFu;
     d->n_ctx = set.ctx;
     d->n_threads = set.threads;
+    d->exact = set.exact;
     d->seed = set.seed;
     d->max_tokens = set.max_tokens > 0 ? set.max_tokens : 0;
     d->raw = set.raw;
