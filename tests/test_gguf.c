@@ -316,7 +316,7 @@ static void gguf_refuse_counts(uint64_t more_meta, uint64_t more_tensors, const 
 TEST(gguf, n_kv_huge) { gguf_refuse_counts((uint64_t)1 << 61, 0, "metadata entries"); }        /* CVE-2024-23605: n_kv * size wraps */
 TEST(gguf, n_kv_negative) { gguf_refuse_counts((uint64_t)-20, 0, "-13 metadata entries"); }
 TEST(gguf, n_kv_one_too_many) { gguf_refuse_counts(1, 0, NULL); }                              /* reads a tensor as metadata */
-TEST(gguf, n_tensors_huge) { gguf_refuse_counts(0, (uint64_t)1 << 58, "tensors"); }            /* CVE-2024-21836, issue 15711 */
+TEST(gguf, n_tensors_huge) { gguf_refuse_counts(0, (uint64_t)1 << 58, "tensors"); }            /* CVE-2024-21836, llama.cpp #15711 */
 TEST(gguf, n_tensors_negative) { gguf_refuse_counts(0, (uint64_t)-5, "-2 tensors"); }
 TEST(gguf, n_tensors_one_too_many) {
     gguf_writer w;
@@ -581,7 +581,7 @@ TEST(gguf, ne0_not_blocks) { gguf_refuse_shape(8, 2, 48, 2, 1, 1, 256, "rows of 
 TEST(gguf, ne_bytes_wrap) {                       /* CVE-2026-33298: elements * type size wraps to 0 */
     gguf_refuse_shape(0, 1, (uint64_t)1 << 62, 1, 1, 1, 64, "4611686018427387904", "fit the file");
 }
-TEST(gguf, ne_prod_wrap) {                        /* issue 27203: the product of the dimensions wraps to 0 */
+TEST(gguf, ne_prod_wrap) {                        /* llama.cpp #27203: the product of the dimensions wraps to 0 */
     gguf_refuse_shape(0, 3, (uint64_t)1 << 32, (uint64_t)1 << 32, 4, 1, 64, "4294967296", "fit the file");
     gguf_refuse_shape(24, 4, (uint64_t)1 << 16, (uint64_t)1 << 16, (uint64_t)1 << 16, (uint64_t)1 << 16, 64, "65536", "fit the file");
 }
@@ -1373,7 +1373,7 @@ TEST(hostile, block_count) {                      /* PR 25821: more layers than 
     hostile_tensors(&h, NULL);
     hostile_refused(&h, "blk.1.", "missing", NULL);
 }
-TEST(hostile, head_count) {                       /* issue 24085: division by zero */
+TEST(hostile, head_count) {                       /* llama.cpp #24085: division by zero */
     hostile_refuse_u32("llama.attention.head_count", 0);
     hostile_refuse_u32("llama.attention.head_count", 0x80000000u);
     hostile_refuse_u32("llama.attention.head_count_kv", 0);
