@@ -6465,26 +6465,26 @@ static oct_result oct__model_ban(oct_model *m, oct_error *err) {
     return OCT_OK;
 }
 
-/* What the file recommends for sampling: octavius.sampling.NAME, else general.sampling.NAME. */
+/* The key under which the file recommends a sampling setting: octavius.sampling.NAME, else general.sampling.NAME. */
+static const char *oct__model_sampling_key(const oct_model *m, const char *name, char *key, size_t cap) {
+    snprintf(key, cap, "octavius.sampling.%s", name);
+    if (!oct__gguf_find(&m->gguf, key)) snprintf(key, cap, "general.sampling.%s", name);
+    return key;
+}
 static oct_result oct__model_recommended(const oct_model *m, const char *name, double max, float *out, oct_error *err) {
-    const char *prefix[] = { "octavius.sampling.", "general.sampling." };
     char key[64];
-    for (int i = 0; i < 2; i++) {
-        double v = 0.0;
-        snprintf(key, sizeof key, "%s%s", prefix[i], name);
-        if (!oct__gguf_find(&m->gguf, key)) continue;
-        oct_result r = oct__gguf_real(&m->gguf, key, 0.0, max, 0.0, &v, err);
-        if (!r) *out = (float)v;
-        return r;
-    }
-    return OCT_OK;
+    double v = 0.0;
+    oct_result r = oct__gguf_real(&m->gguf, oct__model_sampling_key(m, name, key, sizeof key), 0.0, max, 0.0, &v, err);
+    if (!r) *out = (float)v;
+    return r;
 }
 static oct_result oct__model_sampling(oct_model *m, oct_error *err) {
     oct_sampling *p = &m->sampling;
-    float top_k = 0.0f;
+    char key[64];
+    int64_t top_k = 0;
     oct_result r;
-    if ((r = oct__model_recommended(m, "temp", 1e6, &p->temperature, err)) != OCT_OK ||
-        (r = oct__model_recommended(m, "top_k", 1 << 24, &top_k, err)) != OCT_OK ||
+    if ((r = oct__gguf_int(&m->gguf, oct__model_sampling_key(m, "top_k", key, sizeof key), 0, 1 << 24, 0, &top_k, err)) != OCT_OK ||
+        (r = oct__model_recommended(m, "temp", 1e6, &p->temperature, err)) != OCT_OK ||
         (r = oct__model_recommended(m, "top_p", 1.0, &p->top_p, err)) != OCT_OK ||
         (r = oct__model_recommended(m, "min_p", 1.0, &p->min_p, err)) != OCT_OK ||
         (r = oct__model_recommended(m, "penalty_repeat", 1e6, &p->repeat_penalty, err)) != OCT_OK)

@@ -1398,6 +1398,28 @@ TEST(hostile, reals) {
     }
     hostile_refuse_f32("llama.rope.freq_base", (float)HUGE_VAL);
 }
+/* What a file recommends for sampling is taken where the session says nothing; an integer key is an integer. */
+TEST(hostile, sampling) {
+    hostile        h;
+    oct_model     *m = NULL;
+    oct_error      err;
+    size_t         len = 0;
+    hostile_keys(&h, NULL);
+    gw_i32(&h.w, "general.sampling.top_k", 40);
+    gw_f32(&h.w, "general.sampling.temp", 0.5f);
+    gw_f32(&h.w, "octavius.sampling.top_p", 0.75f);
+    gw_f32(&h.w, "general.sampling.top_p", 0.25f);
+    hostile_tensors(&h, NULL);
+    unsigned char *file = gw_finish(&h.w, &len);
+    if (CHECK_INT(oct_model_open_memory(&m, file, len, NULL, &err), OCT_OK)) {
+        CHECK_INT(m->sampling.top_k, 40);
+        CHECK(m->sampling.temperature == 0.5f && m->sampling.top_p == 0.75f && m->sampling.min_p == 0.0f);
+    }
+    oct_model_close(m);
+    free(file);
+    hostile_refuse_f32("general.sampling.temp", -1.0f);
+    hostile_refuse_f32("general.sampling.top_p", 1.5f);
+}
 TEST(hostile, wrong_value_types) {
     static const char *const keys[] = { "general.architecture", "llama.context_length", "llama.embedding_length", "llama.block_count",
                                         "llama.attention.head_count_kv", "llama.attention.layer_norm_rms_epsilon",
