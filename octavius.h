@@ -1097,7 +1097,7 @@ static void oct__dequant_row(int type, const void *src, float *dst, int64_t n) {
 #define OCT__K_QUANT 512           /* k of a panel unpacked at once for int8: 8 KiB; whole blocks of every type */
 #define OCT__K_FLOAT 256           /* k of a float panel, and of one chain of additions: 16 KiB */
 #define OCT__KEYS    64            /* keys of an attention tile */
-#define OCT__TILE_MAX 8            /* tokens of any table's int8 tile */
+#define OCT__TILE_MAX 12           /* tokens of any table's int8 tile */
 
 /* A panel of quantised weights over k: number = s * (u - zero) + m. */
 typedef struct oct__panel {
@@ -1119,15 +1119,25 @@ static inline void oct__ahead(const oct__panel *p, int i, int n, int half) {
     for (size_t b = 0; b < bytes / 2; b += 64) __builtin_prefetch(from + b, 0, 2);
 }
 
-/* Activations as int8, 32 to a scale, laid out so that a kernel reads one stream.  Tokens form tiles of at most
- * `tile` (the table's); within a tile of n tokens each array is [k / step, n], and tiles follow each other. */
-typedef struct oct__qacts {
-    uint32_t *q;                   /* steps of 4 numbers, first in the low byte */
-    uint32_t *q16;                 /* two words a step: numbers 0, 2 and 1, 3 as int16; only for tables with wide */
-    float    *d;                   /* steps of 32: scale */
-    int32_t  *n16, *n32;           /* steps of 16, 32: minus the sum of q */
-    float    *d16, *d32;           /* steps of 16, 32: d * (sum of q), what a minimum is multiplied with */
-} oct__qacts;
+/* Activations as int8, 32 to a scale, laid out so that a kernel reads one stream.  Tokens form tiles of at most `tile` (the
+ * table's), tiles follow each other.  In a tile of n tokens each group of 32 numbers is a block of rows of n words: */
+enum {
+    OCT__Q_D     = 8,              /* rows 0 to 7: four numbers a word, the first in the low byte; here: the scale, a float */
+    OCT__Q_S32   = 9,              /* four rows: what integer sums begin with, for zero points of none, 8, 16 and 128 */
+    OCT__Q_D32   = 13,             /* scale times sum, a float: what a minimum is multiplied with */
+    OCT__Q_S16   = 14,             /* the same for each half of 16: three rows each, for none, 4 and 32 */
+    OCT__Q_D16   = 20,             /* two rows */
+    OCT__Q_WORDS = 22,
+    OCT__Q_WIDE  = 38              /* of tables with `wide`: 16 rows more, each four's numbers 0, 2 and 1, 3 as int16 */
+};
+/* One tile from some group on, as a kernel reads it.  Some groups have a second int8 (oct__acts, chapter 8). */
+typedef struct oct__qtile {
+    const uint32_t *x, *rest;      /* blocks; of those groups, one after another */
+    const int32_t  *list;          /* which they are: ascending, closed by INT32_MAX */
+    int             first;         /* x's group */
+    int             n;             /* tokens */
+    size_t          next;          /* words from here to the same place of the next tile */
+} oct__qtile;
 
 typedef struct oct__kernels oct__kernels;
 enum { OCT__GELU_TANH, OCT__GELU_ERF, OCT__GELU_QUICK };
@@ -1137,16 +1147,16 @@ struct oct__kernels {
     const char *name;
     oct_isa     isa;
     int         fma;               /* bits are those of every other table that has it */
-    int         wide;              /* reads q16 */
-    int         tile;              /* tokens of a tile of oct__qacts */
+    int         words;             /* of a token in a block of activations: OCT__Q_WORDS or OCT__Q_WIDE */
+    int         tile;              /* tokens of a tile of activations */
     /* 16 rows [16, k] of a quantised type, row_bytes apart, into p */
     void (*unpack)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p);
     /* 16 rows of any type as F32: y [k, 16].  A quantised type goes through p; a float type may use p->u as scratch. */
     void (*unpack_f)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p, float *y);
-    /* x [32 * n_groups] -> column t of a tile of n tokens whose arrays begin at a */
-    void (*quantise)(const float *x, int n_groups, const oct__qacts *a, int t, int n);
-    /* acc [n, 16] += p x a; a: the arrays of a tile of n tokens from p's first k on */
-    void (*mul)(const oct__panel *p, int k, const oct__qacts *a, int n, float *acc);
+    /* x [32 * n_groups] -> column t of the blocks, of `words` rows, of a tile of n tokens */
+    void (*quantise)(const float *x, int n_groups, uint32_t *blocks, int words, int t, int n);
+    /* acc [n, 16] += p x the tile's n tokens; the tile begins at p's first k */
+    void (*mul)(const oct__panel *p, int k, const oct__qtile *x, float *acc);
     /* y [n, 16 * n_panels], rows y_stride apart, from w [n_panels][k, 16], panels w_stride apart, and x [n, k] */
     void (*mul_f)(const float *w, size_t w_stride, int n_panels, int k, const float *x, size_t x_stride, int n,
                   float *y, size_t y_stride, int mode);
@@ -4247,7 +4257,7 @@ typedef struct oct__compute {
     int                 aborted;           /* sticky for a pass; tasks read it and return early */
 } oct__compute;
 
-#define OCT__TOKENS  288                   /* tokens that meet a panel before it is unpacked again; whole tiles of 4, 6 and 8 */
+#define OCT__TOKENS  576                   /* tokens that meet a panel before it is unpacked again; whole tiles of 4, 6, 8 and 12 */
 #define OCT__SPAN    512                   /* keys with a softmax of their own */
 #define OCT__Q_ROWS  64                    /* rows of queries of an attention task */
 #define OCT__SMALL   ((size_t)1 << 15)     /* numbers that are not worth waking threads for */
@@ -4352,7 +4362,7 @@ static oct__arena oct__task_arena(const oct__compute *c, int task) {
  *
  * One scale for 32 numbers loses the small ones beside an outlier, and real networks have a few channels that are a
  * hundred times the others.  A group whose largest number is over twice the row's usual one therefore gets a second
- * int8: of what the first left over.  It is multiplied after the others, as one more group.  A tile of tokens has one
+ * int8: of what the first left over.  It is multiplied right after the first, as one more group.  A tile of tokens has one
  * list of such groups; a token that would not need one has zeros there, which change nothing.  On SmolLM2-135M this
  * lowers the logits' distance from F32 activations (1 - cosine) sixfold, for a tenth of the groups; on rows without
  * outliers it costs nothing. */
@@ -4360,80 +4370,81 @@ typedef struct oct__acts {
     const float *x;                        /* [n_tok, cols] */
     int          n_tok, cols;
     bool         quantised;
-    oct__qacts   q;
-    oct__qacts   rest;                     /* of each tile, its n_rest groups one after another */
-    int32_t     *rest_group;               /* [n_tok, cols / 32] at a tile's first token: which groups these are, ascending */
-    int32_t     *n_rest;                   /* [n_tok] at a tile's first token */
+    uint32_t    *q;                        /* tiles of blocks */
+    uint32_t    *rest;                     /* of each tile, those groups' blocks one after another */
+    int32_t     *list;                     /* [n_tok, cols / 32 + 1] at a tile's first token: which groups these are */
 } oct__acts;
 
-static void oct__qacts_take(oct__arena *a, oct__qacts *q, size_t n, size_t groups) {
-    q->q = OCT__TAKE(a, uint32_t, n * groups * 8);
-    q->q16 = OCT__TAKE(a, uint32_t, n * groups * 16);
-    q->d = OCT__TAKE(a, float, n * groups);
-    q->n16 = OCT__TAKE(a, int32_t, n * groups * 2);
-    q->n32 = OCT__TAKE(a, int32_t, n * groups);
-    q->d16 = OCT__TAKE(a, float, n * groups * 2);
-    q->d32 = OCT__TAKE(a, float, n * groups);
-}
 static void oct__acts_take(oct__arena *a, oct__acts *acts, int max_tok, int max_cols) {
     const size_t n = (size_t)max_tok, groups = ((size_t)max_cols + 31) / 32;
     memset(acts, 0, sizeof *acts);
-    oct__qacts_take(a, &acts->q, n, groups);
-    oct__qacts_take(a, &acts->rest, n, groups);
-    acts->rest_group = OCT__TAKE(a, int32_t, n * groups);
-    acts->n_rest = OCT__TAKE(a, int32_t, n);
+    acts->q = OCT__TAKE(a, uint32_t, n * groups * OCT__Q_WIDE);
+    acts->rest = OCT__TAKE(a, uint32_t, n * groups * OCT__Q_WIDE);
+    acts->list = OCT__TAKE(a, int32_t, n * (groups + 1));
 }
-/* The arrays of the tile that begins with token t, from column k of rows of `cols` columns on; n: its tokens. */
-static oct__qacts oct__tile_at(const oct__kernels *k, const oct__qacts *q, int t, int n_tok, int cols, int col, int *n) {
-    oct__qacts r;
-    *n = OCT__MIN(k->tile, n_tok - t);
-    const size_t words = ((size_t)t * (size_t)cols + (size_t)*n * (size_t)col) / 4;
-    r.q = q->q + words;
-    r.q16 = k->wide ? q->q16 + 2 * words : NULL;
-    r.d = q->d + words / 8;
-    r.n16 = q->n16 + words / 4;
-    r.n32 = q->n32 + words / 8;
-    r.d16 = q->d16 + words / 4;
-    r.d32 = q->d32 + words / 8;
-    return r;
+/* Where group g begins in the tile of n tokens that begins with token t. */
+static size_t oct__block_at(const oct__kernels *k, const oct__acts *acts, int t, int n, int g) {
+    return ((size_t)t * (size_t)(acts->cols / 32) + (size_t)n * (size_t)g) * (size_t)k->words;
+}
+/* The tile that begins with token t, from group g on. */
+static oct__qtile oct__tile_at(const oct__kernels *k, const oct__acts *acts, int t, int g) {
+    oct__qtile x;
+    const int32_t *list = acts->list + (size_t)t * (size_t)(acts->cols / 32 + 1);
+    int before = 0;
+    while (list[before] < g) before++;
+    x.n = OCT__MIN(k->tile, acts->n_tok - t);
+    x.first = g;
+    x.next = oct__block_at(k, acts, x.n, 0, 0);
+    x.list = list + before;
+    x.x = acts->q + oct__block_at(k, acts, t, x.n, g);
+    x.rest = acts->rest + oct__block_at(k, acts, t, x.n, before);
+    return x;
 }
 
 /* The square root of the usual largest number of a group, times sqrt(2): larger roots are an outlier's.  Roots, so that
  * the outliers themselves hardly count. */
-static float oct__rest_limit(const float *d /* [n_groups], n apart */, int n_groups, int n) {
+static float oct__rest_limit(const float *d /* [n_groups], step apart */, int n_groups, size_t step) {
     float sum = 0.0f;
-    for (int g = 0; g < n_groups; g++) sum += sqrtf(d[(size_t)g * (size_t)n]);
+    for (int g = 0; g < n_groups; g++) sum += sqrtf(d[(size_t)g * step]);
     return sum / (float)n_groups * 1.41421356f;
 }
-/* What int8 left of group g of token t: rest [32]. */
-static void oct__rest_of(const oct__qacts *tile, const float *x, int g, int t, int n, float *rest) {
-    const float d = tile->d[(size_t)g * (size_t)n + (size_t)t];
-    for (int i = 0; i < 32; i++) {
-        const uint32_t word = tile->q[(8 * (size_t)g + (size_t)i / 4) * (size_t)n + (size_t)t];
-        rest[i] = x[32 * g + i] - d * (float)(signed char)(word >> i % 4 * 8 & 255u);
-    }
+/* What int8 left of 32 numbers of token t in a block of n tokens: rest [32]. */
+static void oct__rest_of(const uint32_t *block, const float *x, int t, int n, float *rest) {
+    const float d = oct__bits_f32(block[OCT__Q_D * n + t]);
+    for (int i = 0; i < 32; i++) rest[i] = x[i] - d * (float)(signed char)(block[i / 4 * n + t] >> i % 4 * 8 & 255u);
 }
-/* The second int8 of the tile that begins with token t0. */
-static void oct__acts_rest(const oct__kernels *k, oct__acts *acts, const oct__qacts *tile, int t0, int n) {
+/* The second int8 of the tile that begins with token t0 and has n. */
+static void oct__acts_rest(const oct__kernels *k, oct__acts *acts, const uint32_t *tile, int t0, int n) {
     const int n_groups = acts->cols / 32;
+    const size_t step = (size_t)k->words * (size_t)n;
+    const float *d = (const float *)(const void *)(tile + OCT__Q_D * n);
     float limit[OCT__TILE_MAX], rest[32];
-    int32_t *list = acts->rest_group + (size_t)t0 * (size_t)n_groups;
-    int n_rest = 0, one;
-    for (int t = 0; t < n; t++) limit[t] = oct__rest_limit(tile->d + t, n_groups, n);
-    for (int g = 0; g < n_groups; g++) {
-        const float *d = tile->d + (size_t)g * (size_t)n;
+    int32_t *list = acts->list + (size_t)t0 * (size_t)(n_groups + 1);
+    int n_rest = 0;
+    for (int t = 0; t < n; t++) {
+        const float root = oct__rest_limit(d + t, n_groups, step);
+        limit[t] = root * root;
+    }
+    for (int g = 0; g < n_groups; g++, d += step) {
         bool any = false;
-        for (int t = 0; t < n; t++) any = any || d[t] > limit[t] * limit[t];
+        for (int t = 0; t < n; t++) any = any || d[t] > limit[t];
         if (!any) continue;
-        const oct__qacts into = oct__tile_at(k, &acts->rest, t0, acts->n_tok, acts->cols, 32 * n_rest, &one);
         for (int t = 0; t < n; t++) {
             memset(rest, 0, sizeof rest);
-            if (d[t] > limit[t] * limit[t]) oct__rest_of(tile, acts->x + (size_t)(t0 + t) * (size_t)acts->cols, g, t, n, rest);
-            k->quantise(rest, 1, &into, t, n);
+            if (d[t] > limit[t])
+                oct__rest_of(tile + (size_t)g * step, acts->x + (size_t)(t0 + t) * (size_t)acts->cols + 32 * g, t, n, rest);
+            k->quantise(rest, 1, acts->rest + oct__block_at(k, acts, t0, n, n_rest), k->words, t, n);
         }
         list[n_rest++] = g;
     }
-    acts->n_rest[t0] = n_rest;
+    list[n_rest] = INT32_MAX;
+}
+/* int8 of the tile that begins with token t0. */
+static void oct__acts_tile(const oct__kernels *k, oct__acts *acts, int t0) {
+    const int n = OCT__MIN(k->tile, acts->n_tok - t0);
+    uint32_t *tile = acts->q + oct__block_at(k, acts, t0, n, 0);
+    for (int t = 0; t < n; t++) k->quantise(acts->x + (size_t)(t0 + t) * (size_t)acts->cols, acts->cols / 32, tile, k->words, t, n);
+    oct__acts_rest(k, acts, tile, t0, n);
 }
 
 typedef struct oct__acts_run { oct__compute *c; oct__acts *acts; int counter; } oct__acts_run;
@@ -4441,15 +4452,9 @@ static void oct__acts_task(void *arg, int task) {
     oct__acts_run *run = (oct__acts_run *)arg;
     oct__acts *acts = run->acts;
     const oct__kernels *k = run->c->k;
-    int i, n;
+    int i;
     OCT__UNUSED(task);
-    while ((i = oct__fetch(&run->counter)) * k->tile < acts->n_tok) {
-        const int t0 = i * k->tile;
-        const oct__qacts tile = oct__tile_at(k, &acts->q, t0, acts->n_tok, acts->cols, 0, &n);
-        for (int t = 0; t < n; t++)
-            k->quantise(acts->x + (size_t)(t0 + t) * (size_t)acts->cols, acts->cols / 32, &tile, t, n);
-        oct__acts_rest(k, acts, &tile, t0, n);
-    }
+    while ((i = oct__fetch(&run->counter)) * k->tile < acts->n_tok) oct__acts_tile(k, acts, i * k->tile);
 }
 /* Run fn on all threads, or here where the work is small. */
 static void oct__parallel_if(oct__compute *c, size_t work, oct_task_fn fn, void *arg) {
@@ -4509,6 +4514,11 @@ static void oct__mm_ahead(const oct__mat *w, int row, int k0, int n, oct__panel 
     p->ahead_step = OCT__PANEL * oct__row_bytes(w->type, 256) / 8;
     p->ahead = any ? w->data + (size_t)(row + OCT__PANEL) * w->row_bytes + p->ahead_step * (size_t)k0 / 32 : NULL;
 }
+/* Where n tokens' outputs will go: rows far apart, which no hardware foresees. */
+static void oct__mm_out_ahead(const oct__mm *job, int row, int t0, int n) {
+    const float *y = job->y + (size_t)t0 * job->y_stride + row;
+    for (int t = 0; t < n; t++) __builtin_prefetch(y + (size_t)t * job->y_stride, 1);
+}
 /* n_rows outputs of n tokens: out of acc [n, 16 * n_panels] into y, with the bias. */
 static void oct__mm_out(const oct__mm *job, const float *acc, size_t acc_stride, int row, int n_rows, int t0, int n) {
     for (int t = 0; t < n; t++) {
@@ -4518,31 +4528,12 @@ static void oct__mm_out(const oct__mm *job, const float *acc, size_t acc_stride,
         else for (int r = 0; r < n_rows; r++) y[r] = a[r] + job->bias[row + r];
     }
 }
-/* The second int8 of a tile's groups in [k0, k1), where p begins at k0; neighbours go together. */
-static void oct__mm_rest(const oct__kernels *k, const oct__acts *acts, const oct__panel *p, int k0, int k1, int t0, float *acc) {
-    const int32_t *list = acts->rest_group + (size_t)t0 * (size_t)(acts->cols / 32);
-    const int n_rest = acts->n_rest[t0];
-    int from = 0, n_tile;
-    while (from < n_rest && list[from] < k0 / 32) from++;
-    for (int to; from < n_rest && list[from] < k1 / 32; from = to) {
-        for (to = from + 1; to < n_rest && list[to] < k1 / 32 && list[to] == list[to - 1] + 1; ) to++;
-        const size_t at = (size_t)(32 * list[from] - k0);
-        const oct__qacts tile = oct__tile_at(k, &acts->rest, t0, acts->n_tok, acts->cols, 32 * from, &n_tile);
-        oct__panel part = *p;
-        part.u += at * OCT__PANEL;
-        part.s += at / (size_t)p->group * OCT__PANEL;
-        part.m += at / (size_t)p->group * OCT__PANEL;
-        k->mul(&part, 32 * (to - from), &tile, n_tile, acc);
-    }
-}
 /* One panel in int8, tokens t0 .. t0 + n - 1 (t0 begins a tile).  True: stop. */
 static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int t0, int n, int task,
                          size_t *work) {
     const oct__mat *w = job->w;
     const oct__kernels *k = run->c->k;
-    const oct__acts *acts = run->acts;
     const int n_rows = OCT__MIN(w->rows - row, OCT__PANEL);
-    memset(s->acc, 0, (size_t)n * OCT__PANEL * sizeof *s->acc);
     for (int k0 = 0; k0 < w->cols; k0 += OCT__K_QUANT) {
         const int k1 = OCT__MIN(w->cols, k0 + OCT__K_QUANT);
         size_t row_bytes;
@@ -4551,12 +4542,15 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scr
         oct__mm_ahead(w, row, k0, n, &s->panel);
         k->unpack(w->type, rows, row_bytes, k1 - k0, &s->panel);
         for (int t = 0, n_tile; t < n; t += n_tile) {
-            const oct__qacts tile = oct__tile_at(k, &acts->q, t0 + t, acts->n_tok, w->cols, k0, &n_tile);
-            k->mul(&s->panel, k1 - k0, &tile, n_tile, s->acc + t * OCT__PANEL);
-            if (acts->n_rest[t0 + t]) oct__mm_rest(k, acts, &s->panel, k0, k1, t0 + t, s->acc + t * OCT__PANEL);
+            const oct__qtile tile = oct__tile_at(k, run->acts, t0 + t, k0 / 32);
+            float *acc = s->acc + t * OCT__PANEL;
+            n_tile = tile.n;
+            if (k0 == 0) memset(acc, 0, (size_t)n_tile * OCT__PANEL * sizeof *acc);
+            if (k1 == w->cols) oct__mm_out_ahead(job, row, t0 + t, n_tile);
+            k->mul(&s->panel, k1 - k0, &tile, acc);
+            if (k1 == w->cols) oct__mm_out(job, acc, OCT__PANEL, row, n_rows, t0 + t, n_tile);
         }
     }
-    oct__mm_out(job, s->acc, OCT__PANEL, row, n_rows, t0, n);
     return false;
 }
 /* One or two panels in F32. */
@@ -7297,9 +7291,15 @@ typedef int32_t VC __attribute__((vector_size(64)));
 #  define vi_madd16(a, b) _mm512_madd_epi16(a, b)
 #  define vi_add16(a, b)  _mm512_add_epi16(a, b)
 #  if defined(OCT__ISA_DOT)
-#    define vi_dot(c, u, s) _mm512_dpbusd_epi32(c, u, s)
+#    if defined(OCTAVIUS_TEST_INTRINSICS)
+#      define vi_dot_at(c, u, p) c = (VC)_mm512_dpbusd_epi32((VI)c, u, vi_dup(*(p)))
+#    else      /* the compilers load each word first: an instruction more for every one that counts */
+#      define vi_dot_at(c, u, p) __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(c) : "v"(u), "m"(*(p)))
+#    endif
 #  endif
-#  define OCT__TILE 8
+#  define OCT__TILE 12
+#  define OCT__STEP 12
+#  define OCT__VECS 1
 #elif defined(OCT__ISA_AVX2)
 #  define VW 8
 #  define VF __m256
@@ -7344,9 +7344,15 @@ typedef int32_t VC __attribute__((vector_size(32)));
 #  define vi_madd16(a, b) _mm256_madd_epi16(a, b)
 #  define vi_add16(a, b)  _mm256_add_epi16(a, b)
 #  if defined(OCT__ISA_DOT)
-#    define vi_dot(c, u, s) _mm256_dpbusd_avx_epi32(c, u, s)
+#    define vi_dot_at(c, u, p) c = (VC)_mm256_dpbusd_avx_epi32((VI)c, u, vi_dup(*(p)))
 #  endif
 #  define OCT__TILE 6
+#  if defined(OCT__ISA_DOT)
+#    define OCT__STEP 6
+#  else
+#    define OCT__STEP 3
+#  endif
+#  define OCT__VECS 2
 #elif defined(OCT__ISA_NEON)
 #  define VW 4
 #  define VF float32x4_t
@@ -7386,6 +7392,8 @@ typedef int32_t VC __attribute__((vector_size(32)));
 #  define vi_shlv(a, n)   vshlq_u32(a, vdupq_n_s32(n))
 #  define vi_lut(t, x)    vreinterpretq_u32_u8(vqtbl1q_u8(vld1q_u8((const unsigned char *)(t)), vreinterpretq_u8_u32(x)))
 #  define OCT__TILE 8
+#  define OCT__STEP 4
+#  define OCT__VECS 2
 #else
 #  define VW 1
 #  define VF float
@@ -7426,6 +7434,8 @@ typedef int32_t VC __attribute__((vector_size(32)));
 #  define vi_shlv(a, n)   ((n) > 31 ? 0u : (a) << ((n) & 31))
 #  define vi_lut(t, x)    oct__lut4(t, x)
 #  define OCT__TILE 4
+#  define OCT__STEP 4
+#  define OCT__VECS 2
 static OCT__INLINE void oct__put_u32(unsigned char *p, uint32_t x) { memcpy(p, &x, sizeof x); }
 static OCT__INLINE uint32_t oct__lut4(const unsigned char *t, uint32_t x) {
     return (uint32_t)t[x & 15] | (uint32_t)t[x >> 8 & 15] << 8 | (uint32_t)t[x >> 16 & 15] << 16 | (uint32_t)t[x >> 24 & 15] << 24;
@@ -7438,6 +7448,7 @@ typedef int16_t VH __attribute__((vector_size(4 * VW)));
 #else
 #  define OCT__X86_MADD 0
 #endif
+#define OCT__WORDS (OCT__X86_MADD ? OCT__Q_WIDE : OCT__Q_WORDS)
 
 /* Four words of VW rows: a holds the first word of each row, d the fourth. */
 #define V4 OCT__K(oct__v4)
@@ -7458,7 +7469,7 @@ static OCT__INLINE VI OCT__K(oct__dot4)(VI c, VI u, VI s) {
     return c;
 #endif
 }
-#  define vi_dot(c, u, s) OCT__K(oct__dot4)(c, u, s)
+#  define vi_dot_at(c, u, p) c = OCT__K(oct__dot4)(c, u, vi_dup(*(p)))
 #endif
 
 /* --- int8: a panel times a tile of tokens --------------------------------------
@@ -7469,6 +7480,23 @@ static OCT__INLINE VI OCT__K(oct__dot4)(VI c, VI u, VI s) {
  *   PAIR   two of them fit when u <= 63: 2 * 2 * 63 * 128 = 32256;
  *   WIDE   vpmaddwd on 16-bit halves of u, where vpmaddubsw could saturate. */
 #define OCT__EACH(X) X(0) if (n > 1) { X(1) } if (n > 2) { X(2) X(3) } if (n > 4) { X(4) X(5) } if (n > 6) { X(6) X(7) }
+#define OCT__EACH12(X) X(0) if (n > 1) { X(1) } if (n > 2) { X(2) } if (n > 3) { X(3) } \
+                       if (n > 4) { X(4) X(5) } if (n > 6) { X(6) X(7) } if (n > 8) { X(8) X(9) X(10) X(11) }
+#define OCT__ALL(X)  X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define OCT__SUMS(c) c##0, c##1, c##2, c##3, c##4, c##5, c##6, c##7, c##8, c##9, c##10, c##11
+#define OCT__TOKEN(i) (i < n ? i : 0)
+/* An integer sum begins with the bits of 1.5 * 2^23, so that, read as a float, it is that number plus the sum, which lies
+ * below 2^22.  Times a scale of at most 22 bits, in one fma that takes the scale's share of 1.5 * 2^23 away exactly:
+ * the same as converting and multiplying, in half the instructions. */
+#if !defined(OCT__MAGIC)
+#  define OCT__MAGIC   0x4B400000
+#  define OCT__MAGIC_F 12582912.0f
+#endif
+#if VW == 1
+#  define v_times(c, s, sm) ((void)(sm), (float)((int32_t)(c) - OCT__MAGIC) * (s))
+#else
+#  define v_times(c, s, sm) v_fma(v_from_bits((VI)(c)), s, sm)
+#endif
 #if !defined(OCT__MODE_DOT)
 #  define OCT__MODE_DOT   0
 #  define OCT__MODE_SUM16 1
@@ -7476,139 +7504,156 @@ static OCT__INLINE VI OCT__K(oct__dot4)(VI c, VI u, VI s) {
 #  define OCT__MODE_WIDE  3
 #endif
 
-/* acc [n, 16] += p x tokens t .. t + n - 1 of a tile of ld tokens; starts [k / group, ld]: what integer sums begin with. */
-static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int mode, const oct__panel *p, int k, const oct__qacts *x,
-                                              const int32_t *starts, int ld, int t, float *acc) {
-    const int steps = p->group / 4, half = p->group == 16, has_min = p->zero_shift == 32, n_groups = k / p->group;
+/* The row of a block with the starts for a zero point of 1 << zero_shift (32: none). */
+static OCT__INLINE int OCT__K(oct__start_row)(const int half, int zero_shift) {
+    return half ? OCT__Q_S16 + (zero_shift == 2) + 2 * (zero_shift == 5)
+                : OCT__Q_S32 + (zero_shift == 3) + 2 * (zero_shift == 4) + 3 * (zero_shift == 7);
+}
+/* acc [n, 16] += rows row .. of p x tokens t .. t + n - 1 of a tile of ld tokens.  Of the rows, `vecs` vectors at once: each
+ * token's number then serves both.  half: groups of 16. */
+static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int vecs, const int mode, const int half, const int ld,
+                                              const oct__panel *p, int row, int k, const oct__qtile *tile, int t, float *acc) {
+    const int steps = half ? 4 : 8, has_min = p->zero_shift == 32, start = OCT__K(oct__start_row)(half, p->zero_shift) * ld;
+    const unsigned char *u = p->u + 4 * row;
+    const float *s = p->s + row, *m = p->m + row;
+    const uint32_t *x = tile->x + t, *rest = tile->rest + t;
+    const int32_t *list = tile->list;
+    const VF minus = v_dup(-OCT__MAGIC_F);
 #if defined(OCT__ISA_NEON)
     const VI flip = vi_dup(0x80808080u);
 #endif
 #if OCT__X86_MADD
     const VI ones = vi_dup(0x00010001), even = vi_dup(0x00FF00FF);
 #endif
-    for (int v = 0; v < OCT__PANEL; v += VW) {
-        const unsigned char *u = p->u + 4 * v;
-        const uint32_t *q = x->q + t;
+#define OCT__X(i) VF f##i = v_load(acc + OCT__TOKEN(i) * OCT__PANEL + row), h##i = vecs > 1 ? v_load(acc + OCT__TOKEN(i) * OCT__PANEL + row + VW) : f##i;
+    OCT__ALL(OCT__X)
+#undef OCT__X
+    for (int g = 0; g < k / 32; g++, x += OCT__WORDS * ld) {
+        const int again = *list == tile->first + g;         /* once more, with the second int8 */
+        if (n > 4 && row == 0)                              /* the next tile comes from the second cache: ask for it now */
+            for (int i = 0; i < (has_min ? OCT__Q_D32 : OCT__Q_S32) * ld + 16; i += 16) __builtin_prefetch(x + tile->next + i);
+        for (int h = 0; h <= half; h++, u += 4 * steps * OCT__PANEL, s += OCT__PANEL, m += OCT__PANEL) {
+            const uint32_t *b = x;
+            for (int pass = 0; ; pass = 1, b = rest) {
+                const uint32_t *q = b + h * 4 * ld, *starts = b + start + h * 3 * ld;
+                const float *d = (const float *)(const void *)(b + OCT__Q_D * ld);
+                const float *mins = (const float *)(const void *)(b + (half ? OCT__Q_D16 + h : OCT__Q_D32) * ld);
+                const unsigned char *v = u;
+                VC OCT__SUMS(a), OCT__SUMS(b);
+                int j = steps;
+                /* the loops over j run at least once; said so, gcc keeps each sum in its register */
+                if (mode == OCT__MODE_SUM16) {
 #if OCT__X86_MADD
-        const uint32_t *q16 = x->q16 + 2 * t;
+                    VH OCT__SUMS(c), OCT__SUMS(e);
+#define OCT__X(i) c##i = (VH)vi_zero(); e##i = c##i;
+                    OCT__EACH12(OCT__X)
+#undef OCT__X
+                    do {
+                        const VI w0 = vi_load(v), w1 = vecs > 1 ? vi_load(v + 4 * VW) : w0;
+#define OCT__X(i) { const VI y = vi_dup(q[i]); c##i += (VH)vi_maddubs(w0, y); if (vecs > 1) e##i += (VH)vi_maddubs(w1, y); }
+                        OCT__EACH12(OCT__X)
+#undef OCT__X
+                        v += 4 * OCT__PANEL;
+                        q += ld;
+                    } while (--j);
+#define OCT__X(i) { const VC y = (VC)vi_dup(starts[i]); \
+                    a##i = (VC)vi_madd16((VI)c##i, ones) + y; if (vecs > 1) b##i = (VC)vi_madd16((VI)e##i, ones) + y; }
+                    OCT__EACH12(OCT__X)
+#undef OCT__X
 #endif
-        const int32_t *start = starts + t;
-        const float *mins = (half ? x->d16 : x->d32) + t;
-        VF f0 = v_zero(), f1 = f0, f2 = f0, f3 = f0, f4 = f0, f5 = f0, f6 = f0, f7 = f0;
-#define OCT__X(i) f##i = v_load(acc + i * OCT__PANEL + v);
-        OCT__EACH(OCT__X)
-#undef OCT__X
-        for (int g = 0; g < n_groups; g++, start += ld, mins += ld) {
-            VC c0 = (VC)vi_zero(), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0, c6 = c0, c7 = c0;
-            int j = steps;
-            /* the loops over j run at least once; said so, gcc keeps each sum in its register */
-            if (mode == OCT__MODE_SUM16) {
-#if OCT__X86_MADD
-                VH h0 = (VH)vi_zero(), h1 = h0, h2 = h0, h3 = h0, h4 = h0, h5 = h0, h6 = h0, h7 = h0;
-                do {
-                    const VI w = vi_load(u);
-#define OCT__X(i) h##i += (VH)vi_maddubs(w, vi_dup(q[i]));
-                    OCT__EACH(OCT__X)
-#undef OCT__X
-                    u += 4 * OCT__PANEL;
-                    q += ld;
-                } while (--j);
-#define OCT__X(i) c##i = (VC)vi_madd16((VI)h##i, ones);
-                OCT__EACH(OCT__X)
-#undef OCT__X
-                if (!has_min) {
-#define OCT__X(i) c##i += (VC)vi_dup(start[i]);
-                    OCT__EACH(OCT__X)
+                } else {
+#define OCT__X(i) a##i = (VC)vi_dup(starts[i]); b##i = a##i;
+                    OCT__EACH12(OCT__X)
 #undef OCT__X
                 }
-#endif
-            } else if (!has_min) {
-#define OCT__X(i) c##i = (VC)vi_dup(start[i]);
-                OCT__EACH(OCT__X)
-#undef OCT__X
-            }
 #if OCT__X86_MADD
-            if (mode == OCT__MODE_PAIR) {
-                do {
-                    const VI w = vi_load(u), w2 = vi_load(u + 4 * OCT__PANEL);
-#define OCT__X(i) c##i += (VC)vi_madd16(vi_add16(vi_maddubs(w, vi_dup(q[i])), vi_maddubs(w2, vi_dup(q[ld + i]))), ones);
-                    OCT__EACH(OCT__X)
+                if (mode == OCT__MODE_PAIR) {
+                    do {
+                        const VI w0 = vi_load(v), w1 = vi_load(v + 4 * OCT__PANEL);
+                        const VI z0 = vecs > 1 ? vi_load(v + 4 * VW) : w0, z1 = vecs > 1 ? vi_load(v + 4 * VW + 4 * OCT__PANEL) : w1;
+#define OCT__X(i) { const VI y = vi_dup(q[i]), y1 = vi_dup(q[ld + i]); \
+                        a##i += (VC)vi_madd16(vi_add16(vi_maddubs(w0, y), vi_maddubs(w1, y1)), ones); \
+                        if (vecs > 1) b##i += (VC)vi_madd16(vi_add16(vi_maddubs(z0, y), vi_maddubs(z1, y1)), ones); }
+                        OCT__EACH12(OCT__X)
 #undef OCT__X
-                    u += 8 * OCT__PANEL;
-                    q += 2 * ld;
-                } while (j -= 2);
-            } else if (mode == OCT__MODE_WIDE) {
-                do {
-                    const VI w = vi_load(u), w2 = vi_and(vi_shr(w, 8), even), w1 = vi_and(w, even);
-#define OCT__X(i) c##i += (VC)vi_madd16(w1, vi_dup(q16[2 * i])); c##i += (VC)vi_madd16(w2, vi_dup(q16[2 * i + 1]));
-                    OCT__EACH(OCT__X)
+                        v += 8 * OCT__PANEL;
+                        q += 2 * ld;
+                    } while (j -= 2);
+                } else if (mode == OCT__MODE_WIDE) {
+                    q = b + OCT__Q_WORDS * ld;
+                    do {
+                        const VI w = vi_load(v), w1 = vi_and(vi_shr(w, 8), even), w0 = vi_and(w, even);
+                        const VI z = vecs > 1 ? vi_load(v + 4 * VW) : w, z1 = vi_and(vi_shr(z, 8), even), z0 = vi_and(z, even);
+#define OCT__X(i) { const VI y = vi_dup(q[i]), y1 = vi_dup(q[ld + i]); \
+                        a##i += (VC)vi_madd16(w0, y); a##i += (VC)vi_madd16(w1, y1); \
+                        if (vecs > 1) { b##i += (VC)vi_madd16(z0, y); b##i += (VC)vi_madd16(z1, y1); } }
+                        OCT__EACH12(OCT__X)
 #undef OCT__X
-                    u += 4 * OCT__PANEL;
-                    q16 += 2 * ld;
+                        v += 4 * OCT__PANEL;
+                        q += 2 * ld;
+                    } while (--j);
+                }
+#else
+                do {
+#if defined(OCT__ISA_NEON)
+                    const VI w0 = vi_xor(vi_load(v), flip), w1 = vecs > 1 ? vi_xor(vi_load(v + 4 * VW), flip) : w0;
+#else
+                    const VI w0 = vi_load(v), w1 = vecs > 1 ? vi_load(v + 4 * VW) : w0;
+#endif
+#define OCT__X(i) vi_dot_at(a##i, w0, q + i); if (vecs > 1) vi_dot_at(b##i, w1, q + i);
+                    OCT__EACH12(OCT__X)
+#undef OCT__X
+                    v += 4 * OCT__PANEL;
+                    q += ld;
                 } while (--j);
-            }
-#else
-#if defined(OCT__ISA_NEON)
-            /* signed by signed: sum (u - 128) q, and 128 sum q back */
-            const int32_t *sums = (half ? x->n16 : x->n32) + g * ld + t;
-#define OCT__X(i) c##i = vi_add(c##i, vi_dup(-128 * sums[i]));
-            OCT__EACH(OCT__X)
-#undef OCT__X
 #endif
-            do {
-#if defined(OCT__ISA_NEON)
-                const VI w = vi_xor(vi_load(u), flip);
-#else
-                const VI w = vi_load(u);
-#endif
-#define OCT__X(i) c##i = (VC)vi_dot((VI)c##i, w, vi_dup(q[i]));
-                OCT__EACH(OCT__X)
+                if (n == 1 && row == 0 && h == 0) oct__ahead(p, g, 1, 1);
+                const VF s0 = v_load(s), s1 = vecs > 1 ? v_load(s + VW) : s0, z0 = v_mul(s0, minus), z1 = v_mul(s1, minus);
+#define OCT__X(i) f##i = v_fma(v_times(a##i, s0, z0), v_dup(d[i]), f##i); if (vecs > 1) h##i = v_fma(v_times(b##i, s1, z1), v_dup(d[i]), h##i);
+                OCT__EACH12(OCT__X)
 #undef OCT__X
-                u += 4 * OCT__PANEL;
-                q += ld;
-            } while (--j);
-#endif
-            if (n == 1 && v == 0 && !(g & half)) oct__ahead(p, g >> half, 1, 1);
-            const VF s = v_load(p->s + g * OCT__PANEL + v);
-            const float *d = x->d + (g >> half) * ld + t;
-#define OCT__X(i) f##i = v_fma(v_from_int((VI)c##i), v_mul(s, v_dup(d[i])), f##i);
-            OCT__EACH(OCT__X)
+                if (has_min) {
+                    const VF m0 = v_load(m), m1 = vecs > 1 ? v_load(m + VW) : m0;
+#define OCT__X(i) f##i = v_fma(m0, v_dup(mins[i]), f##i); if (vecs > 1) h##i = v_fma(m1, v_dup(mins[i]), h##i);
+                    OCT__EACH12(OCT__X)
 #undef OCT__X
-            if (has_min) {
-                const VF m = v_load(p->m + g * OCT__PANEL + v);
-#define OCT__X(i) f##i = v_fma(m, v_dup(mins[i]), f##i);
-                OCT__EACH(OCT__X)
-#undef OCT__X
+                }
+                if (!again || pass) break;
             }
         }
-#define OCT__X(i) v_store(acc + i * OCT__PANEL + v, f##i);
-        OCT__EACH(OCT__X)
-#undef OCT__X
+        if (again) {
+            list++;
+            rest += OCT__WORDS * ld;
+        }
     }
+#define OCT__X(i) v_store(acc + i * OCT__PANEL + row, f##i); if (vecs > 1) v_store(acc + i * OCT__PANEL + row + VW, h##i);
+    OCT__EACH12(OCT__X)
+#undef OCT__X
 }
 
-static OCT__INLINE void OCT__K(oct__mul_mode)(const int mode, const oct__panel *p, int k, const oct__qacts *x, int n, float *acc) {
-    int32_t starts[OCT__K_QUANT / 16 * OCT__TILE];
-    int t = 0;
-    if (p->zero_shift < 32) {                               /* once per tile and not once per vector of rows */
-        const int32_t *sums = p->group == 16 ? x->n16 : x->n32;
-        const int n_sums = k / p->group * n;
-        for (; t + VW <= n_sums; t += VW) vi_store(starts + t, vi_shlv(vi_load(sums + t), p->zero_shift));
-        for (; t < n_sums; t++) starts[t] = sums[t] * (1 << p->zero_shift);
-    }
-    for (t = 0; t + OCT__TILE <= n; t += OCT__TILE)
-        OCT__K(oct__mul_tile)(OCT__TILE, mode, p, k, x, starts, n, t, acc + t * OCT__PANEL);
-    for (; t + 4 <= n; t += 4) OCT__K(oct__mul_tile)(4, mode, p, k, x, starts, n, t, acc + t * OCT__PANEL);
-    for (; t + 2 <= n; t += 2) OCT__K(oct__mul_tile)(2, mode, p, k, x, starts, n, t, acc + t * OCT__PANEL);
-    for (; t < n; t++) OCT__K(oct__mul_tile)(1, mode, p, k, x, starts, n, t, acc + t * OCT__PANEL);
+/* All rows of a panel times tokens t .. t + n - 1 of a tile of ld. */
+static OCT__INLINE void OCT__K(oct__mul_rows)(const int n, const int mode, const int half, const int ld, const oct__panel *p, int k,
+                                              const oct__qtile *tile, int t, float *acc) {
+    for (int row = 0; row < OCT__PANEL; row += OCT__VECS * VW)
+        OCT__K(oct__mul_tile)(n, OCT__VECS, mode, half, ld, p, row, k, tile, t, acc + t * OCT__PANEL);
 }
-static void OCT__K(oct__mul)(const oct__panel *p, int k, const oct__qacts *x, int n, float *acc) {
+static OCT__INLINE void OCT__K(oct__mul_mode)(const int mode, const int half, const oct__panel *p, int k, const oct__qtile *tile, float *acc) {
+    int t = 0;
+    if (tile->n == OCT__TILE)
+        for (; t < OCT__TILE; t += OCT__STEP) OCT__K(oct__mul_rows)(OCT__STEP, mode, half, OCT__TILE, p, k, tile, t, acc);
+    for (; t + 4 <= tile->n; t += 4) OCT__K(oct__mul_rows)(4, mode, half, tile->n, p, k, tile, t, acc);
+    for (; t < tile->n; t++) OCT__K(oct__mul_rows)(1, mode, half, tile->n, p, k, tile, t, acc);
+}
+static void OCT__K(oct__mul)(const oct__panel *p, int k, const oct__qtile *x, float *acc) {
 #if OCT__X86_MADD
-    if (p->u_max <= 15) OCT__K(oct__mul_mode)(OCT__MODE_SUM16, p, k, x, n, acc);
-    else if (p->u_max <= 63) OCT__K(oct__mul_mode)(OCT__MODE_PAIR, p, k, x, n, acc);
-    else OCT__K(oct__mul_mode)(OCT__MODE_WIDE, p, k, x, n, acc);
+    if (p->u_max <= 15 && p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_SUM16, 1, p, k, x, acc);
+    else if (p->u_max <= 15) OCT__K(oct__mul_mode)(OCT__MODE_SUM16, 0, p, k, x, acc);
+    else if (p->u_max <= 63 && p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_PAIR, 1, p, k, x, acc);
+    else if (p->u_max <= 63) OCT__K(oct__mul_mode)(OCT__MODE_PAIR, 0, p, k, x, acc);
+    else OCT__K(oct__mul_mode)(OCT__MODE_WIDE, 0, p, k, x, acc);
 #else
-    OCT__K(oct__mul_mode)(OCT__MODE_DOT, p, k, x, n, acc);
+    if (p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_DOT, 1, p, k, x, acc);
+    else OCT__K(oct__mul_mode)(OCT__MODE_DOT, 0, p, k, x, acc);
 #endif
 }
 
@@ -8132,9 +8177,23 @@ static OCT__INLINE void OCT__K(oct__quant32)(const float *x, float a, uint32_t *
     }
 #endif
 }
-static void OCT__K(oct__quantise)(const float *x, int n_groups, const oct__qacts *a, int t, int n) {
-    for (int g = 0; g < n_groups; g++, x += 32) {
-        float lanes[VW], amax = 0.0f;
+/* What the integer sum of numbers whose sum is `sum` begins with, for no zero point and for three: OCT__MAGIC, and what
+ * they add up to too much. */
+static OCT__INLINE void OCT__K(oct__starts)(uint32_t *out, int n, int sum, int shift1, int shift2, int shift3) {
+#if defined(OCT__ISA_NEON)
+    const int start = OCT__MAGIC + 128 * sum;               /* weights are multiplied as u - 128 there */
+#else
+    const int start = OCT__MAGIC;
+#endif
+    out[0] = (uint32_t)start;
+    out[n] = (uint32_t)(start - sum * (1 << shift1));
+    out[2 * n] = (uint32_t)(start - sum * (1 << shift2));
+    if (shift3 > 0) out[3 * n] = (uint32_t)(start - sum * (1 << shift3));
+}
+static void OCT__K(oct__quantise)(const float *x, int n_groups, uint32_t *blocks, int words, int t, int n) {
+    uint32_t *out = blocks + t;
+    for (int g = 0; g < n_groups; g++, x += 32, out += words * n) {
+        float lanes[VW], amax = 0.0f, *f = (float *)(void *)out;
         uint32_t q[8];
         int32_t sums[2];
         VF top = v_abs(v_load(x));
@@ -8143,25 +8202,20 @@ static void OCT__K(oct__quantise)(const float *x, int n_groups, const oct__qacts
         for (int i = 0; i < VW; i++) amax = OCT__MAX(amax, lanes[i]);
         const float d = amax / 127.0f;
         OCT__K(oct__quant32)(x, amax > 1e-30f ? 127.0f / amax : 0.0f, q, sums);
-        const size_t at = (size_t)g * (size_t)n + (size_t)t, at16 = 2 * (size_t)g * (size_t)n + (size_t)t;
-        a->d[at] = d;
-        a->n32[at] = -(sums[0] + sums[1]);
-        a->d32[at] = d * (float)(sums[0] + sums[1]);
-        for (int i = 0; i < 2; i++) {
-            a->n16[at16 + (size_t)(i * n)] = -sums[i];
-            a->d16[at16 + (size_t)(i * n)] = d * (float)sums[i];
-        }
-        uint32_t *out = a->q + 8 * (size_t)g * (size_t)n + (size_t)t;
         for (int i = 0; i < 8; i++) out[i * n] = q[i];
-#if OCT__X86_MADD
-        if (!a->q16) continue;
-        uint32_t *wide = a->q16 + 2 * (8 * (size_t)g * (size_t)n + (size_t)t);
+        f[OCT__Q_D * n] = d;
+        f[OCT__Q_D32 * n] = d * (float)(sums[0] + sums[1]);
+        OCT__K(oct__starts)(out + OCT__Q_S32 * n, n, sums[0] + sums[1], 3, 4, 7);
+        for (int i = 0; i < 2; i++) {
+            f[(OCT__Q_D16 + i) * n] = d * (float)sums[i];
+            OCT__K(oct__starts)(out + (OCT__Q_S16 + 3 * i) * n, n, sums[i], 2, 5, -1);
+        }
+        if (words < OCT__Q_WIDE) continue;
         for (int i = 0; i < 8; i++) {
             const uint32_t w = q[i];
-            wide[2 * i * n] = (uint32_t)(uint16_t)(signed char)(w & 255u) | (uint32_t)(uint16_t)(signed char)(w >> 16 & 255u) << 16;
-            wide[2 * i * n + 1] = (uint32_t)(uint16_t)(signed char)(w >> 8 & 255u) | (uint32_t)(uint16_t)(signed char)(w >> 24) << 16;
+            out[(OCT__Q_WORDS + 2 * i) * n] = (uint32_t)(uint16_t)(signed char)(w & 255u) | (uint32_t)(uint16_t)(signed char)(w >> 16 & 255u) << 16;
+            out[(OCT__Q_WORDS + 2 * i + 1) * n] = (uint32_t)(uint16_t)(signed char)(w >> 8 & 255u) | (uint32_t)(uint16_t)(signed char)(w >> 24) << 16;
         }
-#endif
     }
 }
 
@@ -8440,7 +8494,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #else
     OCT_ISA_SCALAR, 0,
 #endif
-    OCT__X86_MADD, OCT__TILE,
+    OCT__WORDS, OCT__TILE,
     OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul), OCT__B(oct__mul_f),
     OCT__B(oct__softmax), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
     OCT__B(oct__add), OCT__B(oct__to_f16), OCT__B(oct__from_f16), OCT__B(oct__from_s8), OCT__B(oct__expv)
@@ -8489,11 +8543,19 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef vi_maddubs
 #undef vi_madd16
 #undef vi_add16
-#undef vi_dot
+#undef vi_dot_at
 #undef OCT__TILE
+#undef OCT__STEP
+#undef OCT__VECS
 #undef OCT__X86_MADD
+#undef OCT__WORDS
 #undef V4
 #undef OCT__EACH
+#undef OCT__EACH12
+#undef OCT__ALL
+#undef OCT__SUMS
+#undef OCT__TOKEN
+#undef v_times
 #undef OCT__CAT_
 #undef OCT__CAT
 #undef OCT__K

@@ -193,8 +193,8 @@ static void kt_int8_model(const kt_case *t, float *y) {
                     dot += u[i] * q[i];
                     sum += q[i];
                 }
-                const float da = d[g * group / 32], sd = s[g] * da, ms = da * (float)sum;
-                acc = fmaf((float)dot, sd, acc);
+                const float da = d[g * group / 32], scaled = (float)dot * s[g], ms = da * (float)sum;
+                acc = fmaf(scaled, da, acc);
                 if (type->zero_shift == 32) acc = fmaf(m[g], ms, acc);
             }
             y[(size_t)n * ((size_t)t->w.rows + 3) + (size_t)r] = acc + t->bias[r];
@@ -840,7 +840,7 @@ TEST(kernels, pick) {
     for (int i = 0; oct__kernels_list(i); i++) {
         const oct__kernels *k = oct__kernels_list(i);
         CHECK(oct__kernels_pick(k->isa) && oct__kernels_pick(k->isa)->isa == k->isa);
-        CHECK(k->tile <= 8 && 48 % k->tile == 0 && OCT__TOKENS % k->tile == 0);
+        CHECK(k->tile <= OCT__TILE_MAX && 48 % k->tile == 0 && OCT__TOKENS % k->tile == 0);
     }
 #if defined(OCTAVIUS_NO_SIMD)
     CHECK(oct__kernels_list(1) == NULL);
