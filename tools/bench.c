@@ -270,7 +270,7 @@ static stat3 stat_of(double *v, int n) {                     /* sorts v */
 
 typedef struct bench {
     oct__pool   pool;
-    int         threads, json;
+    int         threads, json, serve;
     oct_isa     isa;
     const char *isa_name;
     stat3       fma, int8, bf16, read;                       /* GFLOP/s, GOP/s, GFLOP/s, GB/s */
@@ -575,6 +575,66 @@ fail:
     return err.code == OCT_E_MEMORY ? 5 : 3;
 }
 
+/* --- served: one loaded model, asked by another program --------------------------------------------------------
+ * A line in, a line out.  Each answer is seconds, or "error" and why.
+ *     prefill N          N tokens into an empty context
+ *     decode N DEPTH     N steps of one token each from position DEPTH on; it is brought there untimed */
+static double serve_prefill(oct_session *s, const int32_t *ids, int n, oct_error *err) {
+    oct_session_reset(s);
+    if (oct_feed_tokens(s, ids, (size_t)n, err)) return -1;
+    const double start = now();
+    return oct_prefill(s, err) ? -1 : now() - start;
+}
+/* The context that is there already is kept as far as it goes. */
+static double serve_decode(oct_session *s, const int32_t *ids, int n, int depth, oct_error *err) {
+    oct_token t;
+    const int kept = OCT__MIN(depth, oct_session_position(s));
+    if (oct_session_rewind(s, kept, err)) return -1;
+    if (depth > kept && (oct_feed_tokens(s, ids + kept, (size_t)(depth - kept), err) || oct_prefill(s, err))) return -1;
+    if (oct_feed_tokens(s, ids + depth, 1, err)) return -1;
+    const double start = now();
+    while (oct_session_position(s) < depth + n) {            /* an answer that ends is followed by another turn */
+        if (oct_next(s, &t, err) || (t.is_end && oct_feed_tokens(s, ids, 1, err))) return -1;
+    }
+    return now() - start;
+}
+static int serve(bench *b, const char *path) {
+    oct_error        err = { OCT_OK, "" };
+    oct_model       *m = NULL;
+    oct_session     *s = NULL;
+    oct_session_desc d;
+    char             line[128];
+    int32_t          ids[4096];
+    int              n, depth;
+    memset(&d, 0, sizeof d);
+    d.n_threads = b->threads;
+    d.isa = b->isa;
+    d.raw = 1;
+    if (oct_model_open(&m, path, NULL, &err)) goto done;
+    d.n_ctx = OCT__MIN(m->net.n_ctx_train, 4096);
+    if (oct_session_open(&s, m, &d, &err)) goto done;
+    for (int i = 0, id = 0; i < d.n_ctx; id = (id + 7919) % m->net.n_vocab)
+        if (!m->banned[id] && !oct__vocab_is_control(&m->vocab, id)) ids[i++] = id;
+    printf("ready %s %d\n", b->isa_name, d.n_ctx);
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        double took = -1;
+        snprintf(err.message, sizeof err.message, "expected: prefill N, decode N DEPTH; %d positions", d.n_ctx);
+        if (sscanf(line, "prefill %d", &n) == 1 && n > 0 && n <= d.n_ctx) took = serve_prefill(s, ids, n, &err);
+        else if (sscanf(line, "decode %d %d", &n, &depth) == 2 && n > 0 && depth >= 0 && n <= d.n_ctx - depth)
+            took = serve_decode(s, ids, n, depth, &err);
+        if (took < 0) printf("error %s\n", err.message);
+        else printf("%.9f\n", took);
+        fflush(stdout);
+    }
+    err.code = OCT_OK;
+done:
+    if (err.code) fprintf(stderr, "octavius-bench: %s\n", err.message);
+    oct_session_close(s);
+    oct_model_close(m);
+    return err.code == OCT_OK ? 0 : err.code == OCT_E_MEMORY ? 5 : 3;
+}
+
 /* --- output --------------------------------------------------------------------------------------------------- */
 
 static void bar(double share) {
@@ -626,6 +686,8 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             b.json = 1;
+        } else if (strcmp(argv[i], "--serve") == 0) {
+            b.serve = 1;
         } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             printf("usage: octavius-bench [FILE] [--threads N] [--isa scalar|avx2|avx512|neon] [--json]\n");
             return 0;
@@ -652,6 +714,7 @@ int main(int argc, char **argv) {
     b.isa_name = oct_isa_name(b.isa);
     if (b.threads == 0) b.threads = oct__threads_default(NULL);
     b.pool.n_threads = b.threads;
+    if (b.serve) return path ? serve(&b, path) : usage("--serve needs a model", "");
     peaks_of(b.isa_name, &fma, &int8, &bf16);
     b.fma = peak_measure(&b, fma);
     b.int8 = peak_measure(&b, int8);
