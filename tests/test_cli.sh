@@ -310,4 +310,39 @@ ok chat_survives code 0
 printf 'hello\n' | "$B/octavius" -m "$model" -t 1 -n 4 -i --json > "$dir/out" 2> "$dir/err"
 ok chat_json out_has '"stop":"length"'
 
+# --- octavius-bench ---------------------------------------------------------------------------------------------
+bench() { "$B/octavius-bench" "$@" > "$dir/out" 2> "$dir/err"; rc=$?; }
+n='[0-9]+\.[0-9]+'
+one="\{\"name\":\"[^\"]+\",\"type\":\"[^\"]+\",\"threads\":1,\"median\":$n,\"min\":$n,\"max\":$n,\"unit\":\"[^\"]+\",\"share\":($n|null)\}"
+shape="^\{\"machine\":\{\"fma_gflops\":$n,\"int8_gops\":$n,\"bf16_gflops\":($n|null),\"read_gbs\":$n\},\"runs\":\[$one(,$one)*\]\}\$"
+if [ -x "$B/octavius-bench" ]; then
+    bench "$model" --json --threads 1 --only code < /dev/null
+    ok bench_json code 0
+    ok bench_json_one_line out_lines 1
+    ok bench_json_shape grep -Eq "$shape" "$dir/out"
+    ok bench_json_decode out_has '{"name":"decode 64","type":"F32","threads":1,"median":'
+    ok bench_only [ "$(grep -c 'prefill\|attention' "$dir/out")" -eq 0 ]
+    ok bench_no_progress err_lines 0
+    bench --threads 1 --isa scalar --only 'matmul 1x5632->2048 f32' < /dev/null
+    ok bench_table code 0
+    ok bench_table_kernels out_has 'kernels scalar'
+    ok bench_table_share grep -Eq 'matmul 1x5632->2048 +f32 +1 .* GB/s .* % of read$' "$dir/out"
+    printf 'prefill 8\ndecode 4 16\nlimits\nprefill 100000\n' | bench "$model" --serve --threads 1
+    ok bench_serve code 0
+    ok bench_serve_lines out_lines 5
+    ok bench_serve_ready grep -Eq '^ready [a-z0-9_]+ F32 fma$' "$dir/out"
+    ok bench_serve_numbers [ "$(grep -Ec '^[0-9]+\.[0-9]+( [0-9]+\.[0-9]+ [0-9]+\.[0-9]+)?$' "$dir/out")" -eq 3 ]
+    ok bench_serve_error out_has 'error expected'
+    bench "$dir/none.gguf" < /dev/null
+    ok bench_no_file code 3
+    ok bench_no_file_named err_has "$dir/none.gguf"
+    for bad in '--isa mmx' '--threads 0' '--threads' '--what' '--serve' 'a b'; do
+        bench $bad < /dev/null
+        ok "bench usage: $bad" code 2
+    done
+else
+    echo "skip bench: $B/octavius-bench is not there (make)"
+    skipped=$((skipped + 1))
+fi
+
 finish
