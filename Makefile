@@ -40,7 +40,8 @@ help:
 	@echo 'make check-all       the same in every configuration'
 	@echo 'make asan            the suite under the address and undefined-behaviour sanitizers'
 	@echo 'make fuzz            every fuzzer for TIME=60 seconds'
-	@echo 'make bench           peaks and bare matmuls (MODEL=F.gguf: prefill and decode too)'
+	@echo 'make bench           the machine, then matmuls and attention (MODEL=F.gguf: prefill and decode of that model)'
+	@echo 'make race            against llama.cpp, MODEL=F.gguf (PYTHON=python3 with llama-cpp-python, RACE="--threads 1")'
 	@echo 'make toc             the contents list of octavius.h, compared with its chapters'
 	@echo 'make install         octavius.h and the programs under PREFIX=/usr/local'
 	@echo 'make clean'
@@ -76,6 +77,10 @@ toc:
 bench: $(B)/octavius-bench
 	@$(B)/octavius-bench $(MODEL)
 
+PYTHON ?= python3
+race: $(B)/octavius-bench $(B)/octavius-synth
+	@$(PYTHON) tools/race.py --bench $(B)/octavius-bench --synth $(B)/octavius-synth $(RACE) $(or $(MODEL),tinyllama-1.1b:q8_0 micro:q8_0)
+
 PREFIX ?= /usr/local
 install: all
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
@@ -85,4 +90,4 @@ install: all
 clean:
 	rm -rf $(B)
 
-.PHONY: all help test check check-all asan fuzz toc bench install clean
+.PHONY: all help test check check-all asan fuzz toc bench race install clean

@@ -258,7 +258,7 @@ static void peaks_of(const char *isa, peak_fn *fma, peak_fn *int8, peak_fn *bf16
  * next round, and before each try a burst of the limit that it is compared with.  A share is the median of the tries over
  * the median of those bursts: a limit of the same seconds. */
 
-enum { MAX_TRIES = 15, MAX_RUNS = 96, MAX_TASKS = 16, MAX_PROBES = 2048, MAX_THREADS = 256, LINE = 8 /* uint64_t in a cache line */ };
+enum { MAX_TRIES = 15, MAX_RUNS = 96, MAX_TASKS = 16, MAX_PROBES = 2048, MAX_THREADS = 256, STREAMS = 16, LINE = 8 /* uint64_t in a cache line */ };
 enum { LIMIT_FMA, LIMIT_INT8, LIMIT_BF16, LIMIT_READ, N_LIMITS, LIMIT_NONE = N_LIMITS };
 static const char *const limit_names[] = { "fma", "int8", "bf16", "read", "" };
 static const char *const limit_units[] = { "GFLOP/s", "GOP/s", "GFLOP/s", "GB/s" };
@@ -329,34 +329,39 @@ static void run_add(bench *b, const char *name, const char *type, int threads, c
 
 /* --- bursts of a limit ---------------------------------------------------------------------------------- */
 
-typedef struct burst { peak_fn fn; long rounds; const unsigned char *data; size_t each; double *ops; uint64_t *sums; } burst;
+typedef struct burst { peak_fn fn; long rounds; const unsigned char *data; size_t each; int streams; double *ops; uint64_t *sums; } burst;
 
 static void arithmetic_task(void *arg, int i) {
     burst *job = (burst *)arg;
     job->ops[i * LINE] = job->fn(job->rounds);
 }
-/* Each thread reads one long run from end to end. */
+/* Each thread reads its part from end to end: in one run, or in several side by side, a cache line of each in turn. */
 static void read_task(void *arg, int i) {
-    burst          *job = (burst *)arg;
-    const uint64_t *p = (const uint64_t *)(const void *)(job->data + job->each * (size_t)i);
-    uint64_t        s[16] = { 0 };
-    for (size_t j = 0; j + 16 <= job->each / 8; j += 16)
-        for (int k = 0; k < 16; k++) s[k] ^= p[j + (size_t)k];
-    for (int k = 1; k < 16; k++) s[0] ^= s[k];
+    burst               *job = (burst *)arg;
+    const size_t         stream = job->each / (size_t)job->streams;
+    const unsigned char *p = job->data + job->each * (size_t)i;
+    uint64_t             s[8] = { 0 };
+    for (size_t j = 0; j < stream; j += 64)
+        for (int k = 0; k < job->streams; k++) {
+            const uint64_t *line = (const uint64_t *)(const void *)(p + stream * (size_t)k + j);
+            for (int l = 0; l < 8; l++) s[l] ^= line[l];
+        }
+    for (int l = 1; l < 8; l++) s[0] ^= s[l];
     job->sums[i * LINE] = s[0];
 }
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) static void read_task_avx2(void *arg, int i) {
     burst               *job = (burst *)arg;
+    const size_t         stream = job->each / (size_t)job->streams;
     const unsigned char *p = job->data + job->each * (size_t)i;
-    __m256i              a = _mm256_setzero_si256(), b = a, c = a, d = a;
-    for (size_t j = 0; j + 128 <= job->each; j += 128) {
-        a = _mm256_xor_si256(a, _mm256_loadu_si256((const __m256i *)(const void *)(p + j)));
-        b = _mm256_xor_si256(b, _mm256_loadu_si256((const __m256i *)(const void *)(p + j + 32)));
-        c = _mm256_xor_si256(c, _mm256_loadu_si256((const __m256i *)(const void *)(p + j + 64)));
-        d = _mm256_xor_si256(d, _mm256_loadu_si256((const __m256i *)(const void *)(p + j + 96)));
-    }
-    a = _mm256_xor_si256(_mm256_xor_si256(a, b), _mm256_xor_si256(c, d));
+    __m256i              a = _mm256_setzero_si256(), b = a;
+    for (size_t j = 0; j < stream; j += 64)
+        for (int k = 0; k < job->streams; k++) {
+            const unsigned char *line = p + stream * (size_t)k + j;
+            a = _mm256_xor_si256(a, _mm256_loadu_si256((const __m256i *)(const void *)line));
+            b = _mm256_xor_si256(b, _mm256_loadu_si256((const __m256i *)(const void *)(line + 32)));
+        }
+    a = _mm256_xor_si256(a, b);
     job->sums[i * LINE] = (uint64_t)_mm256_extract_epi64(a, 0) ^ (uint64_t)_mm256_extract_epi64(a, 2);
 }
 #endif
@@ -367,8 +372,8 @@ static oct_task_fn read_task_best(void) {
     return read_task;
 }
 
-/* What `threads` threads get of a limit just now, in G/s; nothing is kept. */
-static double burst_now(bench *b, int of, int threads) {
+/* What `threads` threads get of a limit just now, in G/s; nothing is kept.  streams: of reading, in each thread. */
+static double burst_of(bench *b, int of, int threads, int streams) {
     double      ops[MAX_THREADS * LINE], all = 0;
     uint64_t    sums[MAX_THREADS * LINE];
     oct__pool   pool = b->pool;
@@ -378,7 +383,8 @@ static double burst_now(bench *b, int of, int threads) {
     job.fn = b->limits[of].fn;
     job.rounds = b->limits[of].rounds;
     job.data = b->data;
-    job.each = b->data_bytes / (size_t)threads / 256 * 256;
+    job.each = b->data_bytes / (size_t)threads / 1024 * 1024;        /* whole cache lines of 16 streams */
+    job.streams = streams;
     job.ops = ops;
     job.sums = sums;
     const double start = now();
@@ -390,6 +396,7 @@ static double burst_now(bench *b, int of, int threads) {
     }
     return all * 1e-9 / took;
 }
+static double burst_now(bench *b, int of, int threads) { return burst_of(b, of, threads, 1); }
 /* The same with all threads, kept for the machine's figures. */
 static double probe(bench *b, int of) {
     limit       *l = &b->limits[of];
@@ -425,6 +432,21 @@ static void limit_run(bench *b, int of, const char *name, const char *type) {
     if (b->threads > 1) run_add(b, name, type, b->threads, limit_units[of], stat_of(all, n), -1, LIMIT_NONE);
 }
 
+/* Reading in one run a thread is the limit that shares refer to.  On some CPUs a thread that reads in several places at
+ * once gets more, on others less: that is shown beside it. */
+static void read_run(bench *b, const char *name) {
+    char   full[48];
+    double one[MAX_TRIES], all[MAX_TRIES];
+    limit_run(b, LIMIT_READ, name, "peak");
+    for (int n = 0; n < 5; n++) {
+        one[n] = burst_of(b, LIMIT_READ, 1, STREAMS);
+        all[n] = burst_of(b, LIMIT_READ, b->threads, STREAMS);
+    }
+    snprintf(full, sizeof full, "%s, %d places", name, STREAMS);
+    run_add(b, full, "peak", 1, limit_units[LIMIT_READ], stat_of(one, 5), -1, LIMIT_NONE);
+    if (b->threads > 1) run_add(b, full, "peak", b->threads, limit_units[LIMIT_READ], stat_of(all, 5), -1, LIMIT_NONE);
+}
+
 static int data_anonymous(bench *b) {
     const size_t bytes = (size_t)512 << 20;                  /* more than caches hold */
     b->memory = (unsigned char *)malloc(bytes);
@@ -449,7 +471,7 @@ static int machine(bench *b) {
     if (machine_prepare(b)) return 1;
     for (int of = LIMIT_FMA; of <= LIMIT_BF16; of++)
         if (b->limits[of].fn) limit_run(b, of, limit_names[of], "peak");
-    limit_run(b, LIMIT_READ, "read memory", "peak");
+    read_run(b, "read memory");
     return 0;
 }
 
@@ -956,7 +978,7 @@ static int model_run(bench *b, const char *path) {
     if (!bad && model_data(b, &u)) {
         data_free(b);
         b->limits[LIMIT_READ].n = 0;                         /* the machine's figure is that of the mapped file */
-        limit_run(b, LIMIT_READ, "read mapped file", "peak");
+        read_run(b, "read mapped file");
     }
     if (!bad) {
         run_memory(b, "memory own", u.type, own);
@@ -1060,6 +1082,10 @@ static void print_run(const run *r) {
     if (r->share >= 0) bar(r->share, r->of);
     printf("\n");
 }
+static int group_of(const run *r) {                          /* a blank line stands between groups */
+    if (strcmp(r->type, "peak") == 0) return 0;
+    return strncmp(r->name, "matmul", 6) != 0 ? 1 : strncmp(r->name, "matmul 1x", 9) == 0 ? 2 : 3;
+}
 static void print_table(const bench *b) {
     char cpu[200];
     cpu_name(cpu, sizeof cpu);
@@ -1068,7 +1094,7 @@ static void print_table(const bench *b) {
     printf("  %-27s %-5s %2s  %9s %9s %9s\n", "", "type", "t", "median", "min", "max");
     for (int i = 0; i < b->n_runs; i++) {
         const run *r = &b->runs[i];
-        if (i && strncmp(r->name, r[-1].name, 8) != 0 && strcmp(r->type, "peak") != 0) printf("\n");
+        if (i && group_of(r) != group_of(r - 1)) printf("\n");
         print_run(r);
     }
 }

@@ -30,7 +30,7 @@ TESTS = {"prefill": "prefill 512", "decode": "decode 64 0", "depth": "decode 32 
 TOKENS = {"prefill": 512, "decode": 64, "depth": 32}
 TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 FOREIGN = 0.10                      # of a core
-RETRIES = 40                        # runs thrown away before one is taken as it is
+RETRIES = 20                        # tries for a run; the last is taken as it is
 
 
 # --- llama.cpp: a process that obeys the same lines as octavius-bench --serve ----------------------
@@ -104,7 +104,8 @@ class Llama:
 
 def peer(path, threads):
     llama = Llama(path, threads)
-    print("ready", llama.lib.__version__, flush=True)
+    features = [item.split(" = ")[0] for item in llama.lib.llama_print_system_info().decode().replace("CPU : ", "").split(" | ") if item.endswith("= 1")]
+    print("ready", llama.lib.__version__, *features, flush=True)
     for line in sys.stdin:
         flash, what, *numbers = line.split()
         print(f"{getattr(llama, what)(int(flash), *map(int, numbers)):.9f}", flush=True)
@@ -121,7 +122,7 @@ class Engine:
         answer = self.process.stdout.readline().split()
         if not answer or answer[0] != "ready":
             raise SystemExit(f"{command[0]} did not start")
-        self.about = answer[1:]     # ours: kernels, weight type, what binds prefill; llama.cpp: version
+        self.about = answer[1:]     # ours: kernels, weight type, what binds prefill; llama.cpp: version, features
         self.process.send_signal(signal.SIGSTOP)
 
     def ask(self, line, times=1):
@@ -144,7 +145,7 @@ class Engine:
 
 
 def busy(pids):
-    """CPU seconds so far: of the whole machine (what the host took from it included), and of these processes."""
+    """CPU seconds so far: of all processes, what the host took for others, and of these processes."""
     with open("/proc/stat") as f:
         user, nice, system, _, _, irq, soft, steal = map(int, f.readline().split()[1:9])
     own = 0
@@ -152,7 +153,7 @@ def busy(pids):
         with open(f"/proc/{pid}/stat") as f:
             fields = f.read().rpartition(")")[2].split()
         own += int(fields[11]) + int(fields[12])
-    return (user + nice + system + irq + soft + steal) * TICK, own * TICK
+    return (user + nice + system + irq + soft) * TICK, steal * TICK, own * TICK
 
 
 class Turn:
@@ -163,8 +164,9 @@ class Turn:
         self.seconds = seconds
         self.since = None
 
-    def take(self):
-        if not self.file or (self.since and time.monotonic() - self.since < self.seconds):
+    def take(self, grace=0):
+        """grace: seconds more, in the middle of what belongs together."""
+        if not self.file or (self.since and time.monotonic() - self.since < self.seconds + grace):
             return
         self.give()
         fcntl.flock(self.file, fcntl.LOCK_EX)
@@ -186,6 +188,7 @@ class Race:
         self.path = path
         self.discarded = 0
         self.kept_noisy = 0
+        self.stolen = []            # parts of a core, by run
         self.times = {}             # (engine, test): runs in a try, so that it lasts long enough to judge
         command = [args.bench, path, "--serve", "--threads", str(args.threads)] + (["--isa", args.isa] if args.isa else [])
         env = dict(os.environ)
@@ -207,7 +210,7 @@ class Race:
 
     def warm(self, engine, line):
         """The first run of a kind fills contexts and buffers; then it is known how many make half a second."""
-        self.args.turn.take()
+        self.args.turn.take(20)
         (took,) = engine.ask(line)
         if took < 1:
             (took,) = engine.ask(line)
@@ -219,13 +222,15 @@ class Race:
             self.warm(engine, line)
         pids = {os.getpid(), self.ours.process.pid, self.llama.process.pid, engine.process.pid}
         for _ in range(RETRIES):
-            self.args.turn.take()
+            self.args.turn.take(20)
             began = time.perf_counter()
             before = busy(pids)
             (took,) = engine.ask(line, self.times[engine, line])
             after = busy(pids)
             wall = time.perf_counter() - began
-            foreign = (after[0] - before[0]) - (after[1] - before[1])
+            everybody, stolen, own = (b - a for a, b in zip(before, after))
+            foreign = everybody - own
+            self.stolen.append(stolen / wall)
             if foreign <= FOREIGN * wall + 2 * TICK:         # two ticks: how coarsely CPU time is counted
                 return took
             self.discarded += 1
@@ -233,9 +238,9 @@ class Race:
         return took
 
     def flash(self, test):
-        """Flash attention on or off: what is faster for llama.cpp, by the faster of two runs; and both in tokens/s."""
+        """Flash attention on or off: what is faster for llama.cpp, by the faster of two runs, or one if long; and both in tokens/s."""
         seconds = {0: [], 1: []}
-        for _ in range(2):
+        while not seconds[0] or (len(seconds[0]) < 2 and seconds[0][0] < 4):
             for on in seconds:
                 seconds[on].append(self.once(self.llama, f"{on} {TESTS[test]}"))
         rate = {on: TOKENS[test] / min(s) for on, s in seconds.items()}
@@ -247,6 +252,7 @@ class Race:
         rate = {self.ours: [], self.llama: []}
         limits = []
         for pair in range(self.args.pairs):
+            self.args.turn.take()
             for engine, line in lines if pair % 2 == 0 else lines[::-1]:
                 rate[engine].append(TOKENS[test] / self.once(engine, line))
             limits.append(self.ours.ask("limits"))
@@ -341,7 +347,7 @@ def main():
                 kernels, kind, _ = race.ours.about
                 if not args.json:
                     print(f"\n{os.path.basename(name)} ({kind}), {args.threads} thread{'s' * (args.threads > 1)}: octavius.h with kernels {kernels}, "
-                          f"llama-cpp-python {race.llama.about[0]} with OMP_WAIT_POLICY {args.peer_wait}\n"
+                          f"llama-cpp-python {race.llama.about[0]} with OMP_WAIT_POLICY {args.peer_wait} ({' '.join(race.llama.about[1:])})\n"
                           f"tokens/s, median [min - max] of {args.pairs} pairs\n{HEADING}", flush=True)
                 for test in TESTS:
                     if args.only not in test:
@@ -354,7 +360,8 @@ def main():
                         show(result)
                 if not args.json:
                     print(f"runs discarded because other processes used over 10 % of a core: {race.discarded}"
-                          + (f"; {race.kept_noisy} kept all the same" if race.kept_noisy else ""), flush=True)
+                          + (f"; {race.kept_noisy} kept all the same" if race.kept_noisy else "")
+                          + f"; the host took {statistics.mean(race.stolen):.0%} of a core for other machines", flush=True)
             finally:
                 args.turn.give()
                 race.close()
