@@ -194,19 +194,24 @@ class Race:
         env = dict(os.environ)
         env.pop("OMP_WAIT_POLICY", None)
         args.turn.take()            # loading keeps the cores busy
-        self.ours = Engine(command, env)
+        self.engines = []
+        self.ours = self.start(command, env)
         self.llama = self.start_peer(args.peer_wait)
+
+    def start(self, command, env):
+        self.engines.append(Engine(command, env))
+        return self.engines[-1]
 
     def start_peer(self, policy):
         env = dict(os.environ)
         env.pop("OMP_WAIT_POLICY", None)
         if policy != "default":
             env["OMP_WAIT_POLICY"] = policy.upper()
-        return Engine([sys.executable, __file__, "--peer", self.path, "--threads", str(self.args.threads)], env)
+        return self.start([sys.executable, __file__, "--peer", self.path, "--threads", str(self.args.threads)], env)
 
     def close(self):
-        self.ours.close()
-        self.llama.close()
+        for engine in self.engines:
+            engine.close()
 
     def warm(self, engine, line):
         """The first run of a kind fills contexts and buffers; then it is known how many make half a second."""
@@ -270,7 +275,8 @@ def spread(v):
 
 
 def wait_policies(race):
-    """llama.cpp under each OMP_WAIT_POLICY, runs alternating."""
+    """llama.cpp under each OMP_WAIT_POLICY, runs alternating.  Measured with 0.3.36, Q4_0, 2 threads: prefill 53 tokens/s by
+    default, 55 active, 37 passive; so the default is fair to it."""
     peers = {name: race.start_peer(name) for name in ("default", "active", "passive")}
     for test in ("prefill", "decode"):
         seconds = {name: [] for name in peers}
@@ -279,8 +285,6 @@ def wait_policies(race):
                 seconds[name].append(race.once(engine, f"1 {TESTS[test]}"))
         print(f"{test:8s}", *(f"{name} {TOKENS[test] / statistics.median(s):8.1f} "
                               f"[{TOKENS[test] / max(s):.1f} - {TOKENS[test] / min(s):.1f}]" for name, s in seconds.items()), flush=True)
-    for engine in peers.values():
-        engine.close()
 
 
 HEADING = f"{'':8s} {'octavius.h':28s} {'llama.cpp':28s} {'ratio':22s} share of limit"
