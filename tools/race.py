@@ -314,7 +314,7 @@ def model_file(name, args, folder):
         return name
     model, kind = name.split(":")
     path = os.path.join(folder, f"{model}-{kind}.gguf")
-    subprocess.run([args.synth, model, "--type", kind, "--seed", "1", "-o", path], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([args.synth, model, "--type", kind, "--seed", "1", "-o", path], check=True, stdout=subprocess.DEVNULL)
     return path
 
 
