@@ -1097,6 +1097,7 @@ static void oct__dequant_row(int type, const void *src, float *dst, int64_t n) {
 #define OCT__K_QUANT 512           /* k of a panel unpacked at once for int8: 8 KiB; whole blocks of every type */
 #define OCT__K_FLOAT 256           /* k of a float panel, and of one chain of additions: 16 KiB */
 #define OCT__KEYS    64            /* keys of an attention tile */
+#define OCT__Q_BLOCK 24            /* rows of queries that meet a tile at once: whole tiles of 4, 6, 8 and 12 */
 #define OCT__TILE_MAX 12           /* tokens of any table's int8 tile */
 
 /* A panel of quantised weights over k: number = s * (u - zero) + m. */
@@ -1160,9 +1161,14 @@ struct oct__kernels {
     /* y [n, 16 * n_panels], rows y_stride apart, from w [n_panels][k, 16], panels w_stride apart, and x [n, k] */
     void (*mul_f)(const float *w, size_t w_stride, int n_panels, int k, const float *x, size_t x_stride, int n,
                   float *y, size_t y_stride, int mode);
-    /* One row of an attention tile: s [64] holds n scores, gets exp(s - max) and zeros.  *max and *sum go on;
-     * returns the factor for what was accumulated under the old max. */
-    float (*softmax)(float *s, int n, float *max, float *sum);
+    /* The same, few rows of x, with w of half floats. */
+    void (*mul_h)(const uint16_t *w, size_t w_stride, int n_panels, int k, const float *x, size_t x_stride, int n,
+                  float *y, size_t y_stride, int mode);
+    /* n <= 24 rows of an attention tile: s [n, 64] holds seen[i] scores in row i, gets exp(s - max).  max and sum [n] go
+     * on; acc [n, d], d in whole panels, is what was summed under the old max, and is brought to the new one. */
+    void (*softmax)(float *s, const int *seen, int n, float *max, float *sum, float *acc, int d);
+    /* out [d] = a * out + b * acc */
+    void (*join)(float *out, float a, const float *acc, float b, int d);
     void (*scale)(float *y, float a, int n);                                   /* y *= a */
     void (*norm)(float *y, const float *x, const float *w, const float *b, int n, float eps, int rms);
     void (*silu_mul)(float *y, const float *gate, const float *up, int n);
@@ -1170,7 +1176,8 @@ struct oct__kernels {
     void (*add)(float *y, const float *x, int n);
     void (*to_f16)(const float *x, uint16_t *y, int n);
     void (*from_f16)(const uint16_t *x, float *y, int n);
-    void (*from_s8)(const unsigned char *x, float d, float *y, int n);         /* y = d * x, bytes are signed */
+    /* y [n, 16] = d * x, bytes are signed; step 0: d [16], of the columns; step 1: d [n], of the rows */
+    void (*from_s8)(const unsigned char *x, const float *d, int step, float *y, int n);
     void (*expv)(const float *x, float *y, int n);                             /* e to the x, as the others use it */
 };
 
@@ -4259,7 +4266,9 @@ typedef struct oct__compute {
 
 #define OCT__TOKENS  576                   /* tokens that meet a panel before it is unpacked again; whole tiles of 4, 6, 8 and 12 */
 #define OCT__SPAN    512                   /* keys with a softmax of their own */
-#define OCT__Q_ROWS  64                    /* rows of queries of an attention task */
+#define OCT__Q_ROWS  192                   /* rows of queries of an attention task: a tile of the cache is unpacked once for them */
+#define OCT__Q_FEW   8                     /* so few rows read half floats where they lie */
+#define OCT__Q_PART  16                    /* rows of a task that takes one span of keys */
 #define OCT__SMALL   ((size_t)1 << 15)     /* numbers that are not worth waking threads for */
 
 /* --- asking whether to stop ------------------------------------------------------ */
@@ -4307,15 +4316,14 @@ static void oct__mm_scratch_take(oct__arena *a, oct__mm_scratch *s) {
 }
 
 typedef struct oct__att_scratch {
-    oct__mm_scratch mm;                    /* to unpack keys */
-    unsigned char  *rows;                  /* [16] rows of the cache */
     float          *keys;                  /* [KEYS / 16][d32, 16] */
-    float          *values;                /* [d16 / 16][KEYS, 16] */
-    float          *value;                 /* [d32] */
+    float          *values;                /* [d32 / 16][KEYS, 16] */
+    float          *scales;                /* [KEYS] of a Q8_0 cache */
     float          *q;                     /* [Q_ROWS, d_head] */
-    float          *s;                     /* [Q_ROWS, KEYS] */
+    float          *s;                     /* [Q_BLOCK, KEYS] */
     float          *acc, *out;             /* [Q_ROWS, d16]: of a span, of all */
     float          *max, *sum, *out_max, *out_sum;      /* [Q_ROWS] */
+    int            *limit;                 /* [Q_ROWS] keys that a row may see */
 } oct__att_scratch;
 
 /* d_head in whole blocks of the Q8_0 cache, and in whole vectors. */
@@ -4324,28 +4332,31 @@ static size_t oct__d16(int d_head) { return ((size_t)d_head + 15) & ~(size_t)15;
 
 static void oct__att_scratch_take(oct__arena *a, oct__att_scratch *s, int d_head) {
     const size_t d32 = oct__d32(d_head), d16 = oct__d16(d_head), n = OCT__Q_ROWS;
-    oct__mm_scratch_take(a, &s->mm);
-    s->rows = OCT__TAKE(a, unsigned char, OCT__PANEL * sizeof(float) * d32);
     s->keys = OCT__TAKE(a, float, OCT__KEYS * d32);
-    s->values = OCT__TAKE(a, float, OCT__KEYS * d16);
-    s->value = OCT__TAKE(a, float, d32);
+    s->values = OCT__TAKE(a, float, OCT__KEYS * d32);
+    s->scales = OCT__TAKE(a, float, OCT__KEYS);
     s->q = OCT__TAKE(a, float, n * (size_t)d_head);
-    s->s = OCT__TAKE(a, float, n * OCT__KEYS);
+    s->s = OCT__TAKE(a, float, OCT__Q_BLOCK * OCT__KEYS);
     s->acc = OCT__TAKE(a, float, n * d16);
     s->out = OCT__TAKE(a, float, n * d16);
     s->max = OCT__TAKE(a, float, n);
     s->sum = OCT__TAKE(a, float, n);
     s->out_max = OCT__TAKE(a, float, n);
     s->out_sum = OCT__TAKE(a, float, n);
+    s->limit = OCT__TAKE(a, int, n);
 }
-/* Of one task.  Panels are unpacked in pieces of fixed size, so the length of rows does not matter. */
+/* Of one task: a matmul's or attention's.  Panels are unpacked in pieces of fixed size, so the length of rows does not
+ * matter. */
 static size_t oct__scratch_bytes(int max_cols, int d_head) {
     oct__att_scratch s;
-    oct__arena a;
+    oct__mm_scratch mm;
+    oct__arena a, b;
     OCT__UNUSED(max_cols);
     memset(&a, 0, sizeof a);
+    memset(&b, 0, sizeof b);
     oct__att_scratch_take(&a, &s, d_head);
-    return a.used;
+    oct__mm_scratch_take(&b, &mm);
+    return OCT__MAX(a.used, b.used);
 }
 static oct__arena oct__task_arena(const oct__compute *c, int task) {
     oct__arena a;
@@ -4744,17 +4755,81 @@ static void oct__add_rows(oct__compute *c, float *y, const float *x, size_t n) {
 
 /* --- KV cache -------------------------------------------------------------------------------------------- */
 
-/* Of one layer. */
+/* Of one layer.  A head's keys and values lie in tiles of 64 positions, laid out as attention multiplies them: panels of
+ * 16 numbers side by side, so that nothing is ever turned around.
+ *   keys, F32 and F16:  [KEYS / 16][d_head][16 positions]
+ *   values:             [d16 / 16][KEYS][16 numbers]
+ *   keys, Q8_0:         [KEYS / 16][d32 / 32] of { scales [16 positions], bytes [32][16 positions] }
+ *   values:             [d32 / 32] of { scales [KEYS], bytes [2][KEYS][16 numbers] }
+ * What no position has been stored in is left as it was found. */
 typedef struct oct__kv {
     oct_kv_type    type;
     int            n_ctx, n_kv, d_head;
-    size_t         row_bytes;
-    unsigned char *k, *v;                  /* [n_kv, n_ctx] rows of d_head numbers */
+    size_t         k_bytes, v_bytes;       /* of a head: whole tiles */
+    unsigned char *k, *v;                  /* [n_kv, k_bytes], [n_kv, v_bytes] */
 } oct__kv;
 
-/* Q8_0: whole blocks of 32, the last one filled up with zeros. */
+/* A position's keys or values of one head by themselves, as snapshots have them.  Q8_0: whole blocks of 32, the last one
+ * filled up with zeros. */
 static size_t oct__kv_row_bytes(oct_kv_type type, int d_head) {
     return type == OCT_KV_F32 ? 4 * (size_t)d_head : type == OCT_KV_F16 ? 2 * (size_t)d_head : oct__d32(d_head) / 32 * 34;
+}
+/* All but where the bytes are. */
+static void oct__kv_init(oct__kv *kv, oct_kv_type type, int n_ctx, int n_kv, int d_head) {
+    const size_t n = ((size_t)n_ctx + OCT__KEYS - 1) / OCT__KEYS * OCT__KEYS;
+    memset(kv, 0, sizeof *kv);
+    kv->type = type;
+    kv->n_ctx = n_ctx;
+    kv->n_kv = n_kv;
+    kv->d_head = d_head;
+    kv->k_bytes = n * oct__kv_row_bytes(type, d_head);
+    kv->v_bytes = n * oct__kv_row_bytes(type, (int)oct__d16(d_head));
+}
+/* The tile of head h that holds position pos. */
+static unsigned char *oct__kv_tile(const oct__kv *kv, bool values, int h, int pos) {
+    const int d = values ? (int)oct__d16(kv->d_head) : kv->d_head;
+    return (values ? kv->v + (size_t)h * kv->v_bytes : kv->k + (size_t)h * kv->k_bytes) +
+           (size_t)(pos / OCT__KEYS) * OCT__KEYS * oct__kv_row_bytes(kv->type, d);
+}
+/* n numbers of `size` bytes between a row, where they follow each other, and the cache, where they stand `step` apart. */
+static void oct__kv_move(unsigned char *cache, size_t step, unsigned char *row, size_t size, int n, bool store) {
+    unsigned char *to = store ? cache : row;
+    const unsigned char *from = store ? row : cache;
+    const size_t t = store ? step : size, f = store ? size : step;
+    if (step == size) memcpy(to, from, (size_t)n * size);
+    else if (size == 1) for (int i = 0; i < n; i++) to[(size_t)i * t] = from[(size_t)i * f];
+    else if (size == 2) for (int i = 0; i < n; i++) memcpy(to + (size_t)i * t, from + (size_t)i * f, 2);
+    else for (int i = 0; i < n; i++) memcpy(to + (size_t)i * t, from + (size_t)i * f, 4);
+}
+/* Numbers i .. i + 31 (i in whole blocks of 32; fewer at the end) of a position: between the cache and a piece of a row.
+ * Returns the bytes of the piece. */
+static size_t oct__kv_piece(const oct__kv *kv, bool values, int h, int pos, int i, unsigned char *row, bool store) {
+    const size_t key = (size_t)pos % OCT__KEYS, panel = key / OCT__PANEL, lane = key % OCT__PANEL;
+    const bool q8 = kv->type == OCT_KV_Q8_0;
+    const size_t size = q8 ? 1 : kv->type == OCT_KV_F16 ? 2 : 4, step = OCT__PANEL * size;
+    const int n = q8 ? 32 : OCT__MIN(32, kv->d_head - i);
+    unsigned char *tile = oct__kv_tile(kv, values, h, pos);
+    if (q8) {
+        const size_t per = values ? OCT__KEYS : OCT__PANEL, at = values ? key : lane;   /* positions of a block */
+        tile += ((values ? 0 : panel * (oct__d32(kv->d_head) / 32)) + (size_t)i / 32) * per * 34;
+        oct__kv_move(tile + 2 * at, 2, row, 2, 1, store);
+        tile += 2 * per;
+        row += 2;
+    } else {
+        tile += values ? (size_t)i * OCT__KEYS * size : (panel * (size_t)kv->d_head + (size_t)i) * step;
+    }
+    if (!values) oct__kv_move(tile + lane * size, step, row, size, n, store);
+    else
+        for (int j = 0; j < n; j += OCT__PANEL)
+            oct__kv_move(tile + ((size_t)j * OCT__KEYS + key * OCT__PANEL) * size, size, row + (size_t)j * size, size,
+                         OCT__MIN(OCT__PANEL, n - j), store);
+    return (size_t)n * size + (q8 ? 2 : 0);
+}
+/* A whole row to the cache (store) or from it; returns its bytes. */
+static size_t oct__kv_row(const oct__kv *kv, bool values, int h, int pos, unsigned char *row, bool store) {
+    size_t at = 0;
+    for (int i = 0; i < kv->d_head; i += 32) at += oct__kv_piece(kv, values, h, pos, i, row + at, store);
+    return at;
 }
 /* As the file format has it; integers come by adding 1.5 * 2^23, which no x can overflow. */
 static void oct__kv_pack_q8_0(const float *x, unsigned char *y, int n) {
@@ -4769,165 +4844,235 @@ static void oct__kv_pack_q8_0(const float *x, unsigned char *y, int n) {
             y[2 + j] = j < m ? (unsigned char)(oct__f32_bits(x[i + j] * inverse + 12582912.0f) & 255u) : 0;
     }
 }
-static void oct__kv_pack(const oct__kernels *k, const oct__kv *kv, const float *x, unsigned char *y) {
-    if (kv->type == OCT_KV_F32) memcpy(y, x, (size_t)kv->d_head * sizeof *x);
-    else if (kv->type == OCT_KV_F16) k->to_f16(x, (uint16_t *)(void *)y, kv->d_head);
-    else oct__kv_pack_q8_0(x, y, kv->d_head);
+/* Numbers of a row -> the row's bytes. */
+static void oct__kv_pack(const oct__kernels *k, oct_kv_type type, const float *x, unsigned char *y, int n) {
+    if (type == OCT_KV_F32) memcpy(y, x, (size_t)n * sizeof *x);
+    else if (type == OCT_KV_F16) k->to_f16(x, (uint16_t *)(void *)y, n);
+    else oct__kv_pack_q8_0(x, y, n);
 }
-/* Rows pos .. pos + n_tok - 1 from k, v [n_tok][n_kv, d_head], tokens `stride` floats apart. */
+
+typedef struct oct__kv_run {
+    const oct__kernels *k;
+    const oct__kv      *kv;
+    const float        *keys, *values;     /* [n_tok][n_kv, d_head], tokens `stride` floats apart */
+    size_t              stride;
+    int                 pos, n_tok, counter;
+} oct__kv_run;
+
+/* Fetches 16 positions (a panel of keys) of all heads. */
+static void oct__kv_task(void *arg, int task) {
+    oct__kv_run *run = (oct__kv_run *)arg;
+    const oct__kv *kv = run->kv;
+    const int first = run->pos / OCT__PANEL * OCT__PANEL, end = run->pos + run->n_tok;
+    float piece[32];                       /* 32 numbers in any of the types, and aligned */
+    unsigned char *bytes = (unsigned char *)piece;
+    int from;
+    OCT__UNUSED(task);
+    while ((from = first + oct__fetch(&run->counter) * OCT__PANEL) < end)
+        for (int h = 0; h < kv->n_kv; h++)
+            for (int pos = OCT__MAX(from, run->pos); pos < OCT__MIN(from + OCT__PANEL, end); pos++)
+                for (int i = 0; i < kv->d_head; i += 32) {
+                    const size_t at = (size_t)(pos - run->pos) * run->stride + (size_t)h * (size_t)kv->d_head + (size_t)i;
+                    const int n = OCT__MIN(32, kv->d_head - i);
+                    oct__kv_pack(run->k, kv->type, run->keys + at, bytes, n);
+                    oct__kv_piece(kv, false, h, pos, i, bytes, true);
+                    oct__kv_pack(run->k, kv->type, run->values + at, bytes, n);
+                    oct__kv_piece(kv, true, h, pos, i, bytes, true);
+                }
+}
+/* Positions pos .. pos + n_tok - 1 from k, v [n_tok][n_kv, d_head], tokens `stride` floats apart. */
 static void oct__kv_store(oct__compute *c, const oct__kv *kv, int pos, int n_tok, const float *k, const float *v, size_t stride) {
-    for (int t = 0; t < n_tok; t++)
-        for (int h = 0; h < kv->n_kv; h++) {
-            const size_t from = (size_t)t * stride + (size_t)h * (size_t)kv->d_head;
-            const size_t to = ((size_t)h * (size_t)kv->n_ctx + (size_t)(pos + t)) * kv->row_bytes;
-            oct__kv_pack(c->k, kv, k + from, kv->k + to);
-            oct__kv_pack(c->k, kv, v + from, kv->v + to);
-        }
+    oct__kv_run run;
+    run.k = c->k;
+    run.kv = kv;
+    run.keys = k;
+    run.values = v;
+    run.stride = stride;
+    run.pos = pos;
+    run.n_tok = n_tok;
+    run.counter = 0;
+    oct__parallel_if(c, (size_t)n_tok * (size_t)kv->n_kv * (size_t)kv->d_head, oct__kv_task, &run);
 }
 
 /* --- attention ------------------------------------------------------------------------------------------------
- * A task takes one head of the cache and up to 64 rows of queries: some tokens times the heads that share the cache's
- * head.  Keys come in tiles of 64 at absolute positions, unpacked once for all rows; scores and sums of values are
- * the F32 kernel of the matmul, a row of a tile being "a token".  Every span of 512 keys has its own running softmax;
- * spans are joined in order.  A row sums over just the keys it may see, so what stands behind them cannot matter. */
+ * A part is one head of the cache and some rows of queries: some tokens times the heads that share the cache's head.
+ * Keys come in tiles of 64 at absolute positions; scores and sums of values are the F32 kernel of the matmul, a row of
+ * queries being "a token".  A task takes a part of up to 192 rows, for which a tile is unpacked once; 24 rows at a time
+ * see it, so that what they need stays in the nearest cache.  Few rows (decoding) read an F16 cache where it lies.
+ *
+ * Every span of 512 keys has its own running softmax; spans are joined in order.  So spans may also be tasks: where there
+ * are fewer parts than the threads want, a task takes one span of a part of up to 16 rows.  A row sums over just the
+ * keys it may see, so what stands behind them cannot matter. */
 typedef struct oct__att_run {
     oct__compute  *c;
     float         *out;                    /* [n_tok, n_head * d_head] */
     const float   *q;                      /* the same */
     const oct__kv *kv;
-    int            n_head, pos0, t0, t1;
+    int            n_head, pos0, t0, t1, n_keys;
     float          scale;
+    bool           causal;
     int            group;                  /* heads that share a head of the cache */
-    int            heads, tokens;          /* of a task */
+    int            heads, tokens;          /* of a part */
     int            n_heads, n_tokens;      /* parts that a group, and the region's tokens, are split into */
+    int            span0, n_spans;         /* of a region whose tasks are spans */
     int            counter;
 } oct__att_run;
+typedef struct oct__att_part { int h, h0, n_head, t0, n_tok, rows; } oct__att_part;
 
-/* n keys at absolute position k0 of cache head h: panels of 16 keys. */
-static void oct__att_keys(const oct__kernels *k, const oct__kv *kv, int h, int k0, int n, const oct__att_scratch *s) {
-    const size_t d32 = oct__d32(kv->d_head);
-    const int type = kv->type == OCT_KV_F32 ? OCT__F32 : kv->type == OCT_KV_F16 ? OCT__F16 : OCT__Q8_0;
-    const int d = kv->type == OCT_KV_Q8_0 ? (int)d32 : kv->d_head;
-    const unsigned char *rows = kv->k + ((size_t)h * (size_t)kv->n_ctx + (size_t)k0) * kv->row_bytes;
-    oct__panel panel = s->mm.panel;
-    panel.ahead = NULL;
-    panel.group = 32;
-    panel.zero_shift = 7;
-    panel.u_max = 255;
-    for (int i = 0; i < n; i += OCT__PANEL, rows += OCT__PANEL * kv->row_bytes) {
-        const unsigned char *p = rows;
-        if (n - i < OCT__PANEL) {
-            memset(s->rows, 0, OCT__PANEL * kv->row_bytes);
-            memcpy(s->rows, rows, (size_t)(n - i) * kv->row_bytes);
-            p = s->rows;
-        }
-        for (int j = 0; j < d; j += OCT__K_FLOAT)
-            k->unpack_f(type, p + oct__row_bytes(type, j), kv->row_bytes, OCT__MIN(OCT__K_FLOAT, d - j), &panel,
-                        s->keys + (size_t)i * d32 + (size_t)j * OCT__PANEL);
+/* A tile of keys or values as panels. */
+typedef struct oct__att_tile {
+    const float    *f;
+    const uint16_t *half;                  /* NULL: f */
+    size_t          panel;                 /* numbers of a panel */
+} oct__att_tile;
+
+/* Q8_0 as F32: blocks of 32 numbers, of 16 positions' keys or 64 positions' values. */
+static void oct__att_unpack_q8_0(const oct__kernels *k, const unsigned char *p, bool values, int n_blocks, float *scales, float *y) {
+    const int per = values ? OCT__KEYS : OCT__PANEL, n = values ? 2 * OCT__KEYS : 32;
+    for (int i = 0; i < n_blocks; i++, p += 34 * per, y += n * OCT__PANEL) {
+        const unsigned char *x = p + 2 * per;
+        k->from_f16((const uint16_t *)(const void *)p, scales, per);
+        k->from_s8(x, scales, values, y, values ? OCT__KEYS : 32);
+        if (values) k->from_s8(x + OCT__KEYS * OCT__PANEL, scales, 1, y + OCT__KEYS * OCT__PANEL, OCT__KEYS);
     }
 }
-/* n values: panels of 16 of their d_head numbers. */
-static void oct__att_values(const oct__kernels *k, const oct__kv *kv, int h, int k0, int n, const oct__att_scratch *s) {
-    const size_t d16 = oct__d16(kv->d_head);
-    const unsigned char *row = kv->v + ((size_t)h * (size_t)kv->n_ctx + (size_t)k0) * kv->row_bytes;
-    for (size_t j = (size_t)kv->d_head; j < d16; j++) s->value[j] = 0.0f;
-    for (int i = 0; i < n; i++, row += kv->row_bytes) {
-        if (kv->type == OCT_KV_F32) memcpy(s->value, row, (size_t)kv->d_head * sizeof(float));
-        else if (kv->type == OCT_KV_F16) k->from_f16((const uint16_t *)(const void *)row, s->value, kv->d_head);
-        else for (int j = 0; j < kv->d_head; j += 32) k->from_s8(row + j / 32 * 34 + 2, oct__half(row + j / 32 * 34), s->value + j, 32);
-        for (size_t j = 0; j < d16; j += OCT__PANEL)
-            memcpy(s->values + j * OCT__KEYS + (size_t)i * OCT__PANEL, s->value + j, OCT__PANEL * sizeof(float));
+/* The tile of head h from position k0 on, for so many rows. */
+static oct__att_tile oct__att_tile_at(const oct__kernels *k, const oct__kv *kv, bool values, int h, int k0, int rows,
+                                      const oct__att_scratch *s) {
+    const unsigned char *p = oct__kv_tile(kv, values, h, k0);
+    const int d = values ? (int)oct__d16(kv->d_head) : kv->d_head, blocks = (int)(oct__d32(kv->d_head) / 32);
+    float *y = values ? s->values : s->keys;
+    oct__att_tile tile = { (const float *)(const void *)p, NULL, (size_t)OCT__PANEL * (size_t)(values ? OCT__KEYS : d) };
+    if (kv->type == OCT_KV_F16 && rows <= OCT__Q_FEW) {
+        tile.half = (const uint16_t *)(const void *)p;
+    } else if (kv->type == OCT_KV_F16) {
+        k->from_f16((const uint16_t *)(const void *)p, y, OCT__KEYS * d);
+        tile.f = y;
+    } else if (kv->type == OCT_KV_Q8_0) {
+        oct__att_unpack_q8_0(k, p, values, values ? blocks : blocks * (OCT__KEYS / OCT__PANEL), s->scales, y);
+        tile.f = y;
+        if (!values) tile.panel = (size_t)OCT__PANEL * oct__d32(d);
     }
+    return tile;
 }
-/* acc += p x values for rows r0 .. rows - 1, of which row r sees the first seen[r] keys of the tile. */
-static void oct__att_sum(const oct__kernels *k, const oct__att_scratch *s, int r0, int rows, const int *seen, size_t d16) {
-    const int n_panels = (int)(d16 / OCT__PANEL), step = seen[r0] == OCT__KEYS ? rows : 8;
-    const size_t panel = (size_t)OCT__KEYS * OCT__PANEL;
-    for (int r = r0; r < rows; r += step) {
-        const int n = OCT__MIN(step, rows - r), common = seen[r];               /* seen does not fall with r */
-        k->mul_f(s->values, panel, n_panels, common, s->s + r * OCT__KEYS, OCT__KEYS, n, s->acc + (size_t)r * d16, d16, OCT__MUL_CHAIN);
-        for (int i = r; i < r + n; i++)
-            if (seen[i] > common)
-                k->mul_f(s->values + common * OCT__PANEL, panel, n_panels, seen[i] - common, s->s + i * OCT__KEYS + common, 0, 1,
-                         s->acc + (size_t)i * d16, d16, OCT__MUL_CHAIN);
+/* y [n, 16 * n_panels] from steps `from` .. from + n_steps - 1 of a tile's panels. */
+static void oct__att_mul(const oct__kernels *k, const oct__att_tile *w, int n_panels, int from, int n_steps, const float *x,
+                         size_t x_stride, int n, float *y, size_t y_stride, int mode) {
+    const size_t at = (size_t)from * OCT__PANEL;
+    if (w->half) k->mul_h(w->half + at, w->panel, n_panels, n_steps, x, x_stride, n, y, y_stride, mode);
+    else k->mul_f(w->f + at, w->panel, n_panels, n_steps, x, x_stride, n, y, y_stride, mode);
+}
+/* acc [n, d16] += s x values, where row i sees seen[i] keys, the first `done` of them being summed already.  seen does not
+ * fall with i: what all rows see is summed for all, then each half of them by itself. */
+static void oct__att_sum(const oct__kernels *k, const oct__att_tile *values, const float *s, const int *seen, int n, int done, float *acc,
+                         size_t d16) {
+    const int half = n / 2;
+    if (seen[0] > done)
+        oct__att_mul(k, values, (int)(d16 / OCT__PANEL), done, seen[0] - done, s + done, OCT__KEYS, n, acc, d16, OCT__MUL_CHAIN);
+    if (seen[n - 1] == seen[0]) return;
+    oct__att_sum(k, values, s, seen, half, seen[0], acc, d16);
+    oct__att_sum(k, values, s + half * OCT__KEYS, seen + half, n - half, seen[0], acc + (size_t)half * d16, d16);
+}
+/* Part i of the region's.  Late tokens come first: they see the most keys, and long work is best begun early. */
+static oct__att_part oct__att_part_at(const oct__att_run *run, int i) {
+    oct__att_part p;
+    const int n_kv = run->kv->n_kv, part = i % run->n_heads, t = run->n_tokens - 1 - i / (run->n_heads * n_kv);
+    p.h = i / run->n_heads % n_kv;
+    p.h0 = p.h * run->group + part * run->heads;
+    p.n_head = OCT__MIN(run->heads, run->group - part * run->heads);
+    p.t0 = run->t0 + t * run->tokens;
+    p.n_tok = OCT__MIN(run->tokens, run->t1 - p.t0);
+    p.rows = p.n_head * p.n_tok;
+    return p;
+}
+/* The part's queries, scaled, and how many keys each may see. */
+static void oct__att_begin(const oct__att_run *run, const oct__att_part *p, const oct__att_scratch *s) {
+    const size_t d = (size_t)run->kv->d_head, stride = (size_t)run->n_head * d, n = (size_t)p->n_head * d;
+    for (int t = 0; t < p->n_tok; t++) {
+        memcpy(s->q + (size_t)t * n, run->q + (size_t)(p->t0 + t) * stride + (size_t)p->h0 * d, n * sizeof *s->q);
+        for (int i = 0; i < p->n_head; i++) s->limit[t * p->n_head + i] = run->causal ? run->pos0 + p->t0 + t + 1 : run->n_keys;
     }
+    run->c->k->scale(s->q, run->scale, p->rows * (int)d);
 }
-/* Joins a span's softmax to what there is of row r. */
-static void oct__att_join(const oct__kernels *k, const oct__att_scratch *s, int r, size_t d16) {
-    float e[2];
-    const float max = OCT__MAX(s->out_max[r], s->max[r]);
-    float *out = s->out + (size_t)r * d16, *acc = s->acc + (size_t)r * d16;
-    e[0] = s->out_max[r] - max;
-    e[1] = s->max[r] - max;
-    k->expv(e, e, 2);
-    k->scale(out, e[0], (int)d16);
-    k->scale(acc, e[1], (int)d16);
-    k->add(out, acc, (int)d16);
-    s->out_sum[r] = s->out_sum[r] * e[0] + s->sum[r] * e[1];
-    s->out_max[r] = max;
-}
-/* Rows of tokens t0 .. t0 + n_tok - 1 times heads h0 .. h0 + n_head - 1, all reading cache head h. */
-static void oct__att_rows(const oct__att_run *run, const oct__att_scratch *s, int h, int h0, int n_head, int t0, int n_tok, int task,
-                          size_t *work) {
+/* The softmax over one span of keys: acc [rows, d16], max and sum [rows] of the part.  True: stop. */
+static bool oct__att_span(const oct__att_run *run, const oct__att_part *p, const oct__att_scratch *s, int span, float *acc, float *max,
+                          float *sum, int task, size_t *work) {
     const oct__kernels *k = run->c->k;
-    const oct__kv *kv = run->kv;
-    const int rows = n_head * n_tok, first = run->pos0 + t0, last = first + n_tok - 1, d = kv->d_head;
-    const size_t d16 = oct__d16(d), d32 = oct__d32(d), stride = (size_t)run->n_head * (size_t)d;
-    int seen[OCT__Q_ROWS];
-    for (int r = 0; r < rows; r++) {
-        const float *q = run->q + (size_t)(t0 + r / n_head) * stride + (size_t)(h0 + r % n_head) * (size_t)d;
-        memcpy(s->q + (size_t)r * (size_t)d, q, (size_t)d * sizeof *q);
-        s->out_max[r] = -INFINITY;
-        s->out_sum[r] = 0.0f;
+    const int d = run->kv->d_head, last = OCT__MIN(span + OCT__SPAN, s->limit[p->rows - 1]);
+    const size_t d16 = oct__d16(d);
+    int seen[OCT__Q_BLOCK];
+    for (int r = 0; r < p->rows; r++) {
+        max[r] = -INFINITY;
+        sum[r] = 0.0f;
     }
-    k->scale(s->q, run->scale, rows * d);
-    memset(s->out, 0, (size_t)rows * d16 * sizeof(float));
-    for (int span = 0; span <= last; span += OCT__SPAN) {
-        for (int r = 0; r < rows; r++) {
-            s->max[r] = -INFINITY;
-            s->sum[r] = 0.0f;
+    memset(acc, 0, (size_t)p->rows * d16 * sizeof *acc);
+    for (int k0 = span; k0 < last; k0 += OCT__KEYS) {
+        if (oct__poll(run->c, task, work, (size_t)p->rows * OCT__KEYS * (size_t)d * 2)) return true;
+        const oct__att_tile keys = oct__att_tile_at(k, run->kv, false, p->h, k0, p->rows, s);
+        const oct__att_tile values = oct__att_tile_at(k, run->kv, true, p->h, k0, p->rows, s);
+        int r = 0;
+        while (s->limit[r] <= k0) r++;                  /* rows that see nothing here */
+        for (int n; r < p->rows; r += n) {
+            n = OCT__MIN(OCT__Q_BLOCK, p->rows - r);
+            for (int i = 0; i < n; i++) seen[i] = OCT__MIN(OCT__KEYS, s->limit[r + i] - k0);
+            oct__att_mul(k, &keys, (seen[n - 1] + OCT__PANEL - 1) / OCT__PANEL, 0, d, s->q + (size_t)r * (size_t)d, (size_t)d, n, s->s,
+                         OCT__KEYS, OCT__MUL_SET);
+            k->softmax(s->s, seen, n, max + r, sum + r, acc + (size_t)r * d16, (int)d16);
+            oct__att_sum(k, &values, s->s, seen, n, 0, acc + (size_t)r * d16, d16);
         }
-        memset(s->acc, 0, (size_t)rows * d16 * sizeof(float));
-        for (int k0 = span; k0 < span + OCT__SPAN && k0 <= last; k0 += OCT__KEYS) {
-            const int n = OCT__MIN(OCT__KEYS, last + 1 - k0), r0 = OCT__MAX(k0 - first, 0) * n_head;
-            if (oct__poll(run->c, task, work, (size_t)rows * OCT__KEYS * (size_t)d * 2)) return;
-            oct__att_keys(k, kv, h, k0, n, s);
-            oct__att_values(k, kv, h, k0, n, s);
-            k->mul_f(s->keys, OCT__PANEL * d32, (n + OCT__PANEL - 1) / OCT__PANEL, d, s->q + (size_t)r0 * (size_t)d, (size_t)d, rows - r0,
-                     s->s + r0 * OCT__KEYS, OCT__KEYS, OCT__MUL_SET);
-            for (int r = r0; r < rows; r++) {
-                seen[r] = OCT__MIN(OCT__KEYS, first + r / n_head + 1 - k0);
-                const float old = k->softmax(s->s + r * OCT__KEYS, seen[r], &s->max[r], &s->sum[r]);
-                if (!(old >= 1.0f)) k->scale(s->acc + (size_t)r * d16, old, (int)d16);
-            }
-            oct__att_sum(k, s, r0, rows, seen, d16);
-        }
-        for (int r = OCT__MAX(span - first, 0) * n_head; r < rows; r++) oct__att_join(k, s, r, d16);
     }
-    for (int r = 0; r < rows; r++) {
-        float *out = run->out + (size_t)(t0 + r / n_head) * stride + (size_t)(h0 + r % n_head) * (size_t)d;
-        k->scale(s->out + (size_t)r * d16, 1.0f / s->out_sum[r], (int)d16);
-        memcpy(out, s->out + (size_t)r * d16, (size_t)d * sizeof *out);
+    return false;
+}
+/* Joins a span's softmax to those of the spans before it: n rows. */
+static void oct__att_join(const oct__kernels *k, float *out, float *out_max, float *out_sum, const float *acc, const float *max,
+                          const float *sum, int n, size_t d16) {
+    for (int r = 0; r < n; r++) {
+        float e[2];
+        const float top = OCT__MAX(out_max[r], max[r]);
+        e[0] = out_max[r] - top;
+        e[1] = max[r] - top;
+        k->expv(e, e, 2);
+        k->join(out + (size_t)r * d16, e[0], acc + (size_t)r * d16, e[1], (int)d16);
+        out_sum[r] = out_sum[r] * e[0] + sum[r] * e[1];
+        out_max[r] = top;
     }
 }
+/* What the part's rows come to, where they belong. */
+static void oct__att_end(const oct__att_run *run, const oct__att_part *p, float *out, const float *sum) {
+    const size_t d = (size_t)run->kv->d_head, d16 = oct__d16(run->kv->d_head), stride = (size_t)run->n_head * d;
+    for (int r = 0; r < p->rows; r++) {
+        float *y = run->out + (size_t)(p->t0 + r / p->n_head) * stride + (size_t)(p->h0 + r % p->n_head) * d;
+        run->c->k->scale(out + (size_t)r * d16, 1.0f / sum[r], (int)d);
+        memcpy(y, out + (size_t)r * d16, d * sizeof *y);
+    }
+}
+/* Fetches whole parts. */
 static void oct__att_task(void *arg, int task) {
     oct__att_run *run = (oct__att_run *)arg;
     oct__arena a = oct__task_arena(run->c, task);
     oct__att_scratch s;
+    const oct__kernels *k = run->c->k;
+    const size_t d16 = oct__d16(run->kv->d_head);
     size_t work = 0;
-    const int n_kv = run->kv->n_kv, n = run->n_tokens * n_kv * run->n_heads;
     int i;
     oct__att_scratch_take(&a, &s, run->kv->d_head);
-    while ((i = oct__fetch(&run->counter)) < n && !oct__aborted(run->c)) {
-        /* late tokens first: they see the most keys, and long work is best begun early */
-        const int part = i % run->n_heads, h = i / run->n_heads % n_kv, t = run->n_tokens - 1 - i / (run->n_heads * n_kv);
-        const int t0 = run->t0 + t * run->tokens, h0 = part * run->heads;
-        oct__att_rows(run, &s, h, h * run->group + h0, OCT__MIN(run->heads, run->group - h0), t0, OCT__MIN(run->tokens, run->t1 - t0),
-                      task, &work);
+    while ((i = oct__fetch(&run->counter)) < run->n_tokens * run->kv->n_kv * run->n_heads && !oct__aborted(run->c)) {
+        const oct__att_part p = oct__att_part_at(run, i);
+        oct__att_begin(run, &p, &s);
+        if (oct__att_span(run, &p, &s, 0, s.out, s.out_max, s.out_sum, task, &work)) return;
+        for (int span = OCT__SPAN, r = 0; span < s.limit[p.rows - 1]; span += OCT__SPAN) {
+            if (oct__att_span(run, &p, &s, span, s.acc, s.max, s.sum, task, &work)) return;
+            while (s.limit[r] <= span) r++;
+            oct__att_join(k, s.out + (size_t)r * d16, s.out_max + r, s.out_sum + r, s.acc + (size_t)r * d16, s.max + r, s.sum + r,
+                          p.rows - r, d16);
+        }
+        oct__att_end(run, &p, s.out, s.out_sum);
     }
 }
-/* Causal: token t stands at position pos0 + t and sees keys 0 .. pos0 + t, which are in the cache.  out may not be q. */
-static void oct__attention(oct__compute *c, float *out, const float *q, const oct__kv *kv, int n_head, int pos0, int n_tok, float scale) {
+/* Causal: token t stands at position pos0 + t and sees keys 0 .. pos0 + t, else every token sees keys 0 .. pos0 + n_tok - 1.
+ * They are in the cache.  out may not be q. */
+static void oct__attention(oct__compute *c, float *out, const float *q, const oct__kv *kv, int n_head, int pos0, int n_tok, float scale,
+                           bool causal) {
     oct__att_run run;
     const int region = oct__region(c, n_tok);
     run.c = c;
@@ -4936,7 +5081,9 @@ static void oct__attention(oct__compute *c, float *out, const float *q, const oc
     run.kv = kv;
     run.n_head = n_head;
     run.pos0 = pos0;
+    run.n_keys = pos0 + n_tok;
     run.scale = scale;
+    run.causal = causal;
     run.group = n_head / kv->n_kv;
     run.heads = OCT__MIN(run.group, OCT__Q_ROWS);
     run.tokens = OCT__Q_ROWS / run.heads;
@@ -5409,18 +5556,13 @@ enum { OCT__STAGE_ROWS = 32 };
 static void oct__pass_take(oct__arena *a, oct__pass *p, int n_ctx, oct_kv_type kv_type) {
     const oct__net *net = p->net;
     const size_t n = (size_t)p->n_batch, n_k = (size_t)net->n_kv * (size_t)net->d_head;
-    const size_t row = oct__kv_row_bytes(kv_type, net->d_head), rows = (size_t)n_ctx * (size_t)net->n_kv;
+    oct__kv kv;
+    oct__kv_init(&kv, kv_type, n_ctx, net->n_kv, net->d_head);
     p->kv = OCT__TAKE(a, oct__kv, (size_t)net->n_layer);
     for (int i = 0; i < net->n_layer; i++) {
-        unsigned char *k = (unsigned char *)oct__take(a, rows, row), *v = (unsigned char *)oct__take(a, rows, row);
-        if (!p->kv) continue;                           /* only counting */
-        p->kv[i].type = kv_type;
-        p->kv[i].n_ctx = n_ctx;
-        p->kv[i].n_kv = net->n_kv;
-        p->kv[i].d_head = net->d_head;
-        p->kv[i].row_bytes = row;
-        p->kv[i].k = k;
-        p->kv[i].v = v;
+        kv.k = (unsigned char *)oct__take(a, (size_t)net->n_kv, kv.k_bytes);
+        kv.v = (unsigned char *)oct__take(a, (size_t)net->n_kv, kv.v_bytes);
+        if (p->kv) p->kv[i] = kv;                       /* else only counting */
     }
     p->x = OCT__TAKE(a, float, n * (size_t)net->n_embd);
     p->xn = OCT__TAKE(a, float, n * (size_t)net->n_embd);
@@ -5492,7 +5634,7 @@ static void oct__layer_attend(oct__pass *p, const oct__layer *l, const oct__kv *
     oct__rope(p->compute, p->q, n_tok, net->n_head, net->d_head, n_q, p->cs, net->n_rot, net->neox);
     oct__rope(p->compute, p->k, n_tok, net->n_kv, net->d_head, n_k, p->cs, net->n_rot, net->neox);
     oct__kv_store(p->compute, kv, p->pos, n_tok, p->k, p->v, n_k);
-    oct__attention(p->compute, p->att, p->q, kv, net->n_head, p->pos, n_tok, (float)(1.0 / sqrt((double)net->d_head)));
+    oct__attention(p->compute, p->att, p->q, kv, net->n_head, p->pos, n_tok, (float)(1.0 / sqrt((double)net->d_head)), true);
     oct__acts_set(p->compute, &p->acts, p->att, n_tok, net->n_out, net->any_quantised);
     oct__mm job;
     oct__mm_job(&job, &l->o, p->out);
@@ -7147,12 +7289,9 @@ static void oct__snapshot_copy(oct_session *s, unsigned char *bytes, bool to) {
     }
     for (int i = 0; i < net->n_layer; i++) {
         const oct__kv *kv = &s->pass.kv[i];
-        const size_t len = n * kv->row_bytes, stride = (size_t)kv->n_ctx * kv->row_bytes;
-        for (int h = 0; h < 2 * kv->n_kv; h++) {
-            unsigned char *rows = (h < kv->n_kv ? kv->k : kv->v) + (size_t)(h % kv->n_kv) * stride;
-            if (len) memcpy(to ? bytes : rows, to ? rows : bytes, len);
-            bytes += len;
-        }
+        for (int h = 0; h < 2 * kv->n_kv; h++)
+            for (int pos = 0; pos < s->n_past; pos++)
+                bytes += oct__kv_row(kv, h >= kv->n_kv, h % kv->n_kv, pos, bytes, !to);
     }
 }
 
@@ -8386,20 +8525,6 @@ static void OCT__K(oct__scale)(float *y, float a, int n) {
     for (; i + VW <= n; i += VW) v_store(y + i, v_mul(v_load(y + i), v_dup(a)));
     for (; i < n; i++) y[i] *= a;
 }
-static void OCT__K(oct__from_s8)(const unsigned char *x, float d, float *y, int n) {
-    int i = 0;
-#if defined(OCT__ISA_NEON)
-    for (; i + 8 <= n; i += 8) {
-        const int16x8_t w = vmovl_s8(vreinterpret_s8_u8(vld1_u8(x + i)));
-        v_store(y + i, v_mul(v_dup(d), vcvtq_f32_s32(vmovl_s16(vget_low_s16(w)))));
-        v_store(y + i + 4, v_mul(v_dup(d), vcvtq_f32_s32(vmovl_s16(vget_high_s16(w)))));
-    }
-#else
-    for (; i + VW <= n; i += VW) v_store(y + i, v_mul(v_dup(d), v_load_s8(x + i)));
-#endif
-    for (; i < n; i++) y[i] = d * (float)(signed char)x[i];
-}
-
 /* --- sums along a row ------------------------------------------------------------------------
  * 16 partial sums, number i going to i mod 16, then a tree over them: the same order for every vector width. */
 static float OCT__K(oct__tree)(const float *s /* [16] */) {
@@ -8448,28 +8573,117 @@ static void OCT__K(oct__norm)(float *y, const float *x, const float *w, const fl
         y[i] = a;
     }
 }
-static float OCT__K(oct__softmax)(float *s, int n, float *max, float *sum) {
-    float lanes[OCT__PANEL], top = *max;
-    for (int i = n; i < OCT__KEYS; i++) s[i] = -INFINITY;
-    VF m = v_load(s);
-    for (int i = VW; i < OCT__KEYS; i += VW) m = v_max(m, v_load(s + i));
-    v_store(lanes, m);
-    for (int i = 0; i < VW; i++) top = OCT__MAX(top, lanes[i]);
-    for (int i = 0; i < VW; i++) lanes[i] = *max - top;
-    v_store(lanes, OCT__K(oct__exp)(v_load(lanes)));
-    const float old = lanes[0];
-    for (int v = 0; v < OCT__PANEL; v += VW) {
-        VF a = v_zero();
-        for (int i = v; i < OCT__KEYS; i += OCT__PANEL) {
-            const VF e = OCT__K(oct__exp)(v_sub(v_load(s + i), v_dup(top)));
-            v_store(s + i, e);
-            a = v_add(a, e);
-        }
-        v_store(lanes + v, a);
+/* --- attention ------------------------------------------------------------------------------- */
+
+/* One or two vectors of panels of half floats, n rows of x. */
+static OCT__INLINE void OCT__K(oct__mul_h_tile)(const int n, const int two, const uint16_t *w, const uint16_t *w2, int k, const float *x,
+                                                size_t xs, float *y, float *y2, size_t ys, int mode) {
+    const float *x0 = x, *x1 = x + xs, *x2 = x1 + xs, *x3 = x2 + xs, *x4 = x3 + xs, *x5 = x4 + xs, *x6 = x5 + xs, *x7 = x6 + xs;
+    VF f0 = v_zero(), f1 = f0, f2 = f0, f3 = f0, f4 = f0, f5 = f0, f6 = f0, f7 = f0;
+    VF g0 = f0, g1 = f0, g2 = f0, g3 = f0, g4 = f0, g5 = f0, g6 = f0, g7 = f0;
+    if (mode == OCT__MUL_CHAIN) {
+#define OCT__X(i) f##i = v_load(y + i * ys); if (two) g##i = v_load(y2 + i * ys);
+        OCT__EACH(OCT__X)
+#undef OCT__X
     }
-    *sum = *sum * old + OCT__K(oct__tree)(lanes);
-    *max = top;
-    return old;
+    for (int i = 0; i < k; i++, w += OCT__PANEL, w2 += OCT__PANEL) {
+        const VF a = v_load_f16(w), b = two ? v_load_f16(w2) : a;
+#define OCT__X(j) { const VF e = v_dup(x##j[i]); f##j = v_fma(a, e, f##j); if (two) g##j = v_fma(b, e, g##j); }
+        OCT__EACH(OCT__X)
+#undef OCT__X
+    }
+    if (mode == OCT__MUL_ADD) {
+#define OCT__X(i) f##i = v_add(v_load(y + i * ys), f##i); if (two) g##i = v_add(v_load(y2 + i * ys), g##i);
+        OCT__EACH(OCT__X)
+#undef OCT__X
+    }
+#define OCT__X(i) v_store(y + i * ys, f##i); if (two) v_store(y2 + i * ys, g##i);
+    OCT__EACH(OCT__X)
+#undef OCT__X
+}
+static void OCT__K(oct__mul_h)(const uint16_t *w, size_t ws, int n_panels, int k, const float *x, size_t xs, int n, float *y, size_t ys,
+                               int mode) {
+    const int per = OCT__PANEL / VW, n_vecs = n_panels * per, two = VW != 8;       /* AVX2 has registers for one vector */
+    for (int t = 0, step; t < n; t += step) {
+        step = n - t >= 8 ? 8 : n - t >= 4 ? 4 : n - t >= 2 ? 2 : 1;
+        const float *xt = x + (size_t)t * xs;
+        for (int i = 0; i < n_vecs; i += 1 + two) {
+            const int j = OCT__MIN(i + two, n_vecs - 1);                           /* an odd last one is done twice */
+            const uint16_t *wi = w + (size_t)(i / per) * ws + i % per * VW, *wj = w + (size_t)(j / per) * ws + j % per * VW;
+            float *yi = y + (size_t)t * ys + i * VW, *yj = y + (size_t)t * ys + j * VW;
+            if (step == 8) OCT__K(oct__mul_h_tile)(8, two, wi, wj, k, xt, xs, yi, yj, ys, mode);
+            else if (step == 4) OCT__K(oct__mul_h_tile)(4, two, wi, wj, k, xt, xs, yi, yj, ys, mode);
+            else if (step == 2) OCT__K(oct__mul_h_tile)(2, two, wi, wj, k, xt, xs, yi, yj, ys, mode);
+            else OCT__K(oct__mul_h_tile)(1, two, wi, wj, k, xt, xs, yi, yj, ys, mode);
+        }
+    }
+}
+/* oct__exp where x is not above 0: there is no overflow, and whatever the steps make of a far x is thrown away. */
+static OCT__INLINE VF OCT__K(oct__exp_down)(VF x) {
+    const VF magic = v_dup(12582912.0f + 127.0f), t = v_fma(x, v_dup(1.442695040888963f), magic), n = v_sub(t, magic);
+    const VF r = v_fma(n, v_dup(-1.42860677e-06f), v_fma(n, v_dup(-0.693145752f), x));
+    VF p = v_dup(0.0013814467f);
+    p = v_fma(p, r, v_dup(0.00836878084f));
+    p = v_fma(p, r, v_dup(0.0416683927f));
+    p = v_fma(p, r, v_dup(0.166665196f));
+    p = v_fma(p, r, v_dup(0.49999994f));
+    p = v_fma(v_mul(r, r), p, v_add(r, v_dup(1.0f)));
+    return v_zero_below(x, v_dup(-86.6f), v_mul(p, v_from_bits(vi_shl(v_bits(t), 23))));
+}
+static OCT__INLINE float OCT__K(oct__row_max)(const float *s, int n) {
+    float lanes[OCT__PANEL], top;
+    VF m = v_load(s);
+    for (int i = VW; i < n; i += VW) m = v_max(m, v_load(s + i));
+    v_store(lanes, m);
+    top = lanes[0];
+    for (int i = 1; i < VW; i++) top = OCT__MAX(top, lanes[i]);
+    return top;
+}
+static void OCT__K(oct__softmax)(float *s, const int *seen, int n, float *max, float *sum, float *acc, int d) {
+    float old[OCT__Q_BLOCK + OCT__PANEL] = { 0 }, lanes[OCT__PANEL];
+    for (int r = 0; r < n; r++) {
+        float *p = s + r * OCT__KEYS;
+        const int whole = (seen[r] + OCT__PANEL - 1) / OCT__PANEL * OCT__PANEL;
+        for (int i = seen[r]; i < whole; i++) p[i] = -INFINITY;
+        const float top = OCT__MAX(max[r], OCT__K(oct__row_max)(p, whole));
+        old[r] = max[r] - top;
+        max[r] = top;
+    }
+    for (int r = 0; r < n; r += VW) v_store(old + r, OCT__K(oct__exp_down)(v_load(old + r)));
+    for (int r = 0; r < n; r++) {
+        float *p = s + r * OCT__KEYS;
+        const VF top = v_dup(max[r]);
+        for (int v = 0; v < OCT__PANEL; v += VW) {
+            VF a = v_zero();
+            for (int i = v; i < seen[r]; i += OCT__PANEL) {
+                const VF e = OCT__K(oct__exp_down)(v_sub(v_load(p + i), top));
+                v_store(p + i, e);
+                a = v_add(a, e);
+            }
+            v_store(lanes + v, a);
+        }
+        sum[r] = sum[r] * old[r] + OCT__K(oct__tree)(lanes);
+        if (old[r] >= 1.0f) continue;
+        for (int i = 0; i < d; i += VW) v_store(acc + (size_t)r * (size_t)d + i, v_mul(v_load(acc + (size_t)r * (size_t)d + i), v_dup(old[r])));
+    }
+}
+static void OCT__K(oct__join)(float *out, float a, const float *acc, float b, int d) {
+    for (int i = 0; i < d; i += VW) v_store(out + i, v_fma(v_load(acc + i), v_dup(b), v_mul(v_load(out + i), v_dup(a))));
+}
+static void OCT__K(oct__from_s8)(const unsigned char *x, const float *d, int step, float *y, int n) {
+    for (int i = 0; i < n; i++, x += OCT__PANEL, y += OCT__PANEL) {
+#if defined(OCT__ISA_NEON)
+        const int8x16_t b = vreinterpretq_s8_u8(vld1q_u8(x));
+        const int16x8_t low = vmovl_s8(vget_low_s8(b)), high = vmovl_s8(vget_high_s8(b));
+        const VF w[4] = { vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+                          vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high))) };
+#  define OCT__X(v) w[v / VW]
+#else
+#  define OCT__X(v) v_load_s8(x + v)
+#endif
+        for (int v = 0; v < OCT__PANEL; v += VW) v_store(y + v, v_mul(step ? v_dup(d[i]) : v_load(d + v), OCT__X(v)));
+#undef OCT__X
+    }
 }
 #undef rows4
 #undef and4
@@ -8496,7 +8710,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #endif
     OCT__WORDS, OCT__TILE,
     OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul), OCT__B(oct__mul_f),
-    OCT__B(oct__softmax), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
+    OCT__B(oct__mul_h), OCT__B(oct__softmax), OCT__B(oct__join), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
     OCT__B(oct__add), OCT__B(oct__to_f16), OCT__B(oct__from_f16), OCT__B(oct__from_s8), OCT__B(oct__expv)
 };
 
