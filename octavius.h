@@ -1161,9 +1161,9 @@ struct oct__kernels {
     /* y [n, 16 * n_panels], rows y_stride apart, from w [n_panels][k, 16], panels w_stride apart, and x [n, k] */
     void (*mul_f)(const float *w, size_t w_stride, int n_panels, int k, const float *x, size_t x_stride, int n,
                   float *y, size_t y_stride, int mode);
-    /* The same, few rows of x, with w of half floats. */
-    void (*mul_h)(const uint16_t *w, size_t w_stride, int n_panels, int k, const float *x, size_t x_stride, int n,
-                  float *y, size_t y_stride, int mode);
+    /* y [n, 16 * n_panels], rows y_stride apart, from panels w [k, 16] of F32 or half floats, w_stride numbers apart, and
+     * x [n, k <= 64], rows 64 apart; with chain the sums start from y */
+    void (*att_mul)(const void *w, int half, size_t w_stride, int n_panels, int k, const float *x, int n, float *y, size_t y_stride, int chain);
     /* n <= 24 rows of an attention tile: s [n, 64] holds seen[i] scores in row i, gets exp(s - max).  max and sum [n] go
      * on; acc [n, d], d in whole panels, is what was summed under the old max, and is brought to the new one. */
     void (*softmax)(float *s, const int *seen, int n, float *max, float *sum, float *acc, int d);
@@ -4319,7 +4319,7 @@ typedef struct oct__att_scratch {
     float          *keys;                  /* [KEYS / 16][d32, 16] */
     float          *values;                /* [d32 / 16][KEYS, 16] */
     float          *scales;                /* [KEYS] of a Q8_0 cache */
-    float          *q;                     /* [Q_ROWS, d_head] */
+    float          *q;                     /* [Q_ROWS / Q_BLOCK][d64 / 64][Q_BLOCK, 64] */
     float          *s;                     /* [Q_BLOCK, KEYS] */
     float          *acc, *out;             /* [Q_ROWS, d16]: of a span, of all */
     float          *max, *sum, *out_max, *out_sum;      /* [Q_ROWS] */
@@ -4328,6 +4328,7 @@ typedef struct oct__att_scratch {
 
 /* d_head in whole blocks of the Q8_0 cache, and in whole vectors. */
 static size_t oct__d32(int d_head) { return ((size_t)d_head + 31) & ~(size_t)31; }
+static size_t oct__d64(int d_head) { return ((size_t)d_head + 63) & ~(size_t)63; }
 static size_t oct__d16(int d_head) { return ((size_t)d_head + 15) & ~(size_t)15; }
 
 static void oct__att_scratch_take(oct__arena *a, oct__att_scratch *s, int d_head) {
@@ -4335,7 +4336,7 @@ static void oct__att_scratch_take(oct__arena *a, oct__att_scratch *s, int d_head
     s->keys = OCT__TAKE(a, float, OCT__KEYS * d32);
     s->values = OCT__TAKE(a, float, OCT__KEYS * d32);
     s->scales = OCT__TAKE(a, float, OCT__KEYS);
-    s->q = OCT__TAKE(a, float, n * (size_t)d_head);
+    s->q = OCT__TAKE(a, float, n * oct__d64(d_head));
     s->s = OCT__TAKE(a, float, OCT__Q_BLOCK * OCT__KEYS);
     s->acc = OCT__TAKE(a, float, n * d16);
     s->out = OCT__TAKE(a, float, n * d16);
@@ -4914,17 +4915,23 @@ typedef struct oct__att_run {
     int            group;                  /* heads that share a head of the cache */
     int            heads, tokens;          /* of a part */
     int            n_heads, n_tokens;      /* parts that a group, and the region's tokens, are split into */
-    int            span0, n_spans;         /* of a region whose tasks are spans */
+    int            span0, n_spans;         /* where spans are tasks: the spans from key span0 on */
     int            counter;
 } oct__att_run;
 typedef struct oct__att_part { int h, h0, n_head, t0, n_tok, rows; } oct__att_part;
 
 /* A tile of keys or values as panels. */
 typedef struct oct__att_tile {
-    const float    *f;
-    const uint16_t *half;                  /* NULL: f */
-    size_t          panel;                 /* numbers of a panel */
+    const void *p;                         /* F32, or half floats */
+    int         half;
+    size_t      panel;                     /* numbers of a panel */
 } oct__att_tile;
+/* y [n, 16 * n_panels] from n_steps steps of a tile's panels, from step `from` on, and x [n, n_steps], rows KEYS apart. */
+static void oct__att_mul(const oct__kernels *k, const oct__att_tile *w, int n_panels, int from, int n_steps, const float *x, int n, float *y,
+                         size_t y_stride, int chain) {
+    const size_t at = (size_t)from * OCT__PANEL * (w->half ? sizeof(uint16_t) : sizeof(float));
+    k->att_mul((const char *)w->p + at, w->half, w->panel, n_panels, n_steps, x, n, y, y_stride, chain);
+}
 
 /* Q8_0 as F32: blocks of 32 numbers, of 16 positions' keys or 64 positions' values. */
 static void oct__att_unpack_q8_0(const oct__kernels *k, const unsigned char *p, bool values, int n_blocks, float *scales, float *y) {
@@ -4942,36 +4949,28 @@ static oct__att_tile oct__att_tile_at(const oct__kernels *k, const oct__kv *kv, 
     const unsigned char *p = oct__kv_tile(kv, values, h, k0);
     const int d = values ? (int)oct__d16(kv->d_head) : kv->d_head, blocks = (int)(oct__d32(kv->d_head) / 32);
     float *y = values ? s->values : s->keys;
-    oct__att_tile tile = { (const float *)(const void *)p, NULL, (size_t)OCT__PANEL * (size_t)(values ? OCT__KEYS : d) };
+    oct__att_tile tile = { p, 0, (size_t)OCT__PANEL * (size_t)(values ? OCT__KEYS : d) };
     if (kv->type == OCT_KV_F16 && rows <= OCT__Q_FEW) {
-        tile.half = (const uint16_t *)(const void *)p;
+        tile.half = 1;
     } else if (kv->type == OCT_KV_F16) {
         k->from_f16((const uint16_t *)(const void *)p, y, OCT__KEYS * d);
-        tile.f = y;
+        tile.p = y;
     } else if (kv->type == OCT_KV_Q8_0) {
         oct__att_unpack_q8_0(k, p, values, values ? blocks : blocks * (OCT__KEYS / OCT__PANEL), s->scales, y);
-        tile.f = y;
+        tile.p = y;
         if (!values) tile.panel = (size_t)OCT__PANEL * oct__d32(d);
     }
     return tile;
 }
-/* y [n, 16 * n_panels] from steps `from` .. from + n_steps - 1 of a tile's panels. */
-static void oct__att_mul(const oct__kernels *k, const oct__att_tile *w, int n_panels, int from, int n_steps, const float *x,
-                         size_t x_stride, int n, float *y, size_t y_stride, int mode) {
-    const size_t at = (size_t)from * OCT__PANEL;
-    if (w->half) k->mul_h(w->half + at, w->panel, n_panels, n_steps, x, x_stride, n, y, y_stride, mode);
-    else k->mul_f(w->f + at, w->panel, n_panels, n_steps, x, x_stride, n, y, y_stride, mode);
-}
 /* acc [n, d16] += s x values, where row i sees seen[i] keys, the first `done` of them being summed already.  seen does not
  * fall with i: what all rows see is summed for all, then each half of them by itself. */
 static void oct__att_sum(const oct__kernels *k, const oct__att_tile *values, const float *s, const int *seen, int n, int done, float *acc,
-                         size_t d16) {
-    const int half = n / 2;
-    if (seen[0] > done)
-        oct__att_mul(k, values, (int)(d16 / OCT__PANEL), done, seen[0] - done, s + done, OCT__KEYS, n, acc, d16, OCT__MUL_CHAIN);
+                         int d16) {
+    const int half = n > 8 ? 8 : n / 2;
+    if (seen[0] > done) oct__att_mul(k, values, d16 / OCT__PANEL, done, seen[0] - done, s + done, n, acc, (size_t)d16, 1);
     if (seen[n - 1] == seen[0]) return;
     oct__att_sum(k, values, s, seen, half, seen[0], acc, d16);
-    oct__att_sum(k, values, s + half * OCT__KEYS, seen + half, n - half, seen[0], acc + (size_t)half * d16, d16);
+    oct__att_sum(k, values, s + half * OCT__KEYS, seen + half, n - half, seen[0], acc + half * d16, d16);
 }
 /* Part i of the region's.  Late tokens come first: they see the most keys, and long work is best begun early. */
 static oct__att_part oct__att_part_at(const oct__att_run *run, int i) {
@@ -4985,14 +4984,28 @@ static oct__att_part oct__att_part_at(const oct__att_run *run, int i) {
     p.rows = p.n_head * p.n_tok;
     return p;
 }
+static int oct__att_parts(const oct__att_run *run) { return run->n_tokens * run->kv->n_kv * run->n_heads; }
+/* How many keys a token may see. */
+static int oct__att_limit(const oct__att_run *run, int t) { return run->causal ? run->pos0 + t + 1 : run->n_keys; }
+/* Row r of the part's queries: 64 numbers at a time, those of a block's rows together. */
+static float *oct__att_q(const oct__att_scratch *s, int r, int d) {
+    return s->q + (size_t)(r / OCT__Q_BLOCK) * OCT__Q_BLOCK * oct__d64(d) + r % OCT__Q_BLOCK * OCT__KEYS;
+}
 /* The part's queries, scaled, and how many keys each may see. */
 static void oct__att_begin(const oct__att_run *run, const oct__att_part *p, const oct__att_scratch *s) {
-    const size_t d = (size_t)run->kv->d_head, stride = (size_t)run->n_head * d, n = (size_t)p->n_head * d;
-    for (int t = 0; t < p->n_tok; t++) {
-        memcpy(s->q + (size_t)t * n, run->q + (size_t)(p->t0 + t) * stride + (size_t)p->h0 * d, n * sizeof *s->q);
-        for (int i = 0; i < p->n_head; i++) s->limit[t * p->n_head + i] = run->causal ? run->pos0 + p->t0 + t + 1 : run->n_keys;
+    const int d = run->kv->d_head;
+    const size_t stride = (size_t)run->n_head * (size_t)d;
+    for (int r = 0; r < p->rows; r++) {
+        const int t = p->t0 + r / p->n_head;
+        const float *q = run->q + (size_t)t * stride + (size_t)(p->h0 + r % p->n_head) * (size_t)d;
+        float *to = oct__att_q(s, r, d);
+        for (int i = 0; i < d; i += OCT__KEYS, to += OCT__Q_BLOCK * OCT__KEYS) {
+            const int n = OCT__MIN(OCT__KEYS, d - i);
+            memcpy(to, q + i, (size_t)n * sizeof *to);
+            run->c->k->scale(to, run->scale, n);
+        }
+        s->limit[r] = oct__att_limit(run, t);
     }
-    run->c->k->scale(s->q, run->scale, p->rows * (int)d);
 }
 /* The softmax over one span of keys: acc [rows, d16], max and sum [rows] of the part.  True: stop. */
 static bool oct__att_span(const oct__att_run *run, const oct__att_part *p, const oct__att_scratch *s, int span, float *acc, float *max,
@@ -5013,12 +5026,13 @@ static bool oct__att_span(const oct__att_run *run, const oct__att_part *p, const
         int r = 0;
         while (s->limit[r] <= k0) r++;                  /* rows that see nothing here */
         for (int n; r < p->rows; r += n) {
-            n = OCT__MIN(OCT__Q_BLOCK, p->rows - r);
+            const float *q = oct__att_q(s, r, d);
+            n = OCT__MIN(OCT__Q_BLOCK - r % OCT__Q_BLOCK, p->rows - r);
             for (int i = 0; i < n; i++) seen[i] = OCT__MIN(OCT__KEYS, s->limit[r + i] - k0);
-            oct__att_mul(k, &keys, (seen[n - 1] + OCT__PANEL - 1) / OCT__PANEL, 0, d, s->q + (size_t)r * (size_t)d, (size_t)d, n, s->s,
-                         OCT__KEYS, OCT__MUL_SET);
+            for (int i = 0; i < d; i += OCT__KEYS, q += OCT__Q_BLOCK * OCT__KEYS)
+                oct__att_mul(k, &keys, (seen[n - 1] + OCT__PANEL - 1) / OCT__PANEL, i, OCT__MIN(OCT__KEYS, d - i), q, n, s->s, OCT__KEYS, i > 0);
             k->softmax(s->s, seen, n, max + r, sum + r, acc + (size_t)r * d16, (int)d16);
-            oct__att_sum(k, &values, s->s, seen, n, 0, acc + (size_t)r * d16, d16);
+            oct__att_sum(k, &values, s->s, seen, n, 0, acc + (size_t)r * d16, (int)d16);
         }
     }
     return false;
@@ -5056,7 +5070,7 @@ static void oct__att_task(void *arg, int task) {
     size_t work = 0;
     int i;
     oct__att_scratch_take(&a, &s, run->kv->d_head);
-    while ((i = oct__fetch(&run->counter)) < run->n_tokens * run->kv->n_kv * run->n_heads && !oct__aborted(run->c)) {
+    while ((i = oct__fetch(&run->counter)) < oct__att_parts(run) && !oct__aborted(run->c)) {
         const oct__att_part p = oct__att_part_at(run, i);
         oct__att_begin(run, &p, &s);
         if (oct__att_span(run, &p, &s, 0, s.out, s.out_max, s.out_sum, task, &work)) return;
@@ -5069,12 +5083,86 @@ static void oct__att_task(void *arg, int task) {
         oct__att_end(run, &p, s.out, s.out_sum);
     }
 }
+/* The sums of span task i: 16 rows of some thread's acc, as the tasks have no other use for them. */
+static void oct__att_slot(const oct__att_run *run, int i, oct__att_scratch *s) {
+    const int n = run->c->pool.n_threads, r = i / n * OCT__Q_PART;
+    const size_t d16 = oct__d16(run->kv->d_head);
+    oct__arena a = oct__task_arena(run->c, i % n);
+    oct__att_scratch_take(&a, s, run->kv->d_head);
+    s->acc += (size_t)r * d16;
+    s->out += (size_t)r * d16;
+    s->max += r;
+    s->sum += r;
+    s->out_max += r;
+    s->out_sum += r;
+}
+/* Fetches spans of parts. */
+static void oct__att_span_task(void *arg, int task) {
+    oct__att_run *run = (oct__att_run *)arg;
+    oct__arena a = oct__task_arena(run->c, task);
+    oct__att_scratch s, slot;
+    const int parts = oct__att_parts(run);
+    size_t work = 0;
+    int i;
+    oct__att_scratch_take(&a, &s, run->kv->d_head);
+    while ((i = oct__fetch(&run->counter)) < parts * run->n_spans && !oct__aborted(run->c)) {
+        const oct__att_part p = oct__att_part_at(run, i % parts);
+        oct__att_slot(run, i, &slot);
+        oct__att_begin(run, &p, &s);
+        if (oct__att_span(run, &p, &s, run->span0 + i / parts * OCT__SPAN, slot.acc, slot.max, slot.sum, task, &work)) return;
+    }
+}
+/* Joins the spans of a region in order, and ends the parts after the last one. */
+static void oct__att_join_spans(const oct__att_run *run, bool end) {
+    const size_t d16 = oct__d16(run->kv->d_head);
+    const int parts = oct__att_parts(run);
+    oct__att_scratch to, from;
+    for (int i = 0; i < parts; i++) {
+        const oct__att_part p = oct__att_part_at(run, i);
+        oct__att_slot(run, i, &to);
+        for (int j = 0; j < run->n_spans; j++) {
+            int r = 0, span = run->span0 + j * OCT__SPAN;
+            oct__att_slot(run, j * parts + i, &from);
+            while (r < p.rows && oct__att_limit(run, p.t0 + r / p.n_head) <= span) r++;
+            if (span > 0) {
+                oct__att_join(run->c->k, to.out + (size_t)r * d16, to.out_max + r, to.out_sum + r, from.acc + (size_t)r * d16,
+                              from.max + r, from.sum + r, p.rows - r, d16);
+                continue;
+            }
+            memcpy(to.out, from.acc, (size_t)p.rows * d16 * sizeof *to.out);
+            memcpy(to.out_max, from.max, (size_t)p.rows * sizeof *to.out_max);
+            memcpy(to.out_sum, from.sum, (size_t)p.rows * sizeof *to.out_sum);
+        }
+        if (end) oct__att_end(run, &p, to.out, to.out_sum);
+    }
+}
+/* As many spans of all parts as there is room for, and again. */
+static void oct__att_by_spans(oct__att_run *run) {
+    oct__compute *c = run->c;
+    const int n_keys = oct__att_limit(run, run->t1 - 1), most = OCT__Q_ROWS / OCT__Q_PART * c->pool.n_threads / oct__att_parts(run);
+    for (run->span0 = 0; run->span0 < n_keys; run->span0 += run->n_spans * OCT__SPAN) {
+        run->n_spans = OCT__MIN(most, (n_keys - run->span0 + OCT__SPAN - 1) / OCT__SPAN);
+        run->counter = 0;
+        if (oct__foreign(c) ? oct__ask(c) : oct__aborted(c)) return;
+        oct__parallel(&c->pool, oct__att_span_task, run);
+        if (!oct__aborted(c)) oct__att_join_spans(run, run->span0 + run->n_spans * OCT__SPAN >= n_keys);
+    }
+}
+/* Parts of at most so many rows; how many there are. */
+static int oct__att_divide(oct__att_run *run, int rows) {
+    run->heads = OCT__MIN(run->group, rows);
+    run->tokens = rows / run->heads;
+    run->n_heads = (run->group + run->heads - 1) / run->heads;
+    run->n_tokens = (run->t1 - run->t0 + run->tokens - 1) / run->tokens;
+    return oct__att_parts(run);
+}
 /* Causal: token t stands at position pos0 + t and sees keys 0 .. pos0 + t, else every token sees keys 0 .. pos0 + n_tok - 1.
  * They are in the cache.  out may not be q. */
 static void oct__attention(oct__compute *c, float *out, const float *q, const oct__kv *kv, int n_head, int pos0, int n_tok, float scale,
                            bool causal) {
+    const int region = oct__region(c, n_tok), n_threads = c->pool.n_threads;
     oct__att_run run;
-    const int region = oct__region(c, n_tok);
+    memset(&run, 0, sizeof run);
     run.c = c;
     run.out = out;
     run.q = q;
@@ -5085,13 +5173,15 @@ static void oct__attention(oct__compute *c, float *out, const float *q, const oc
     run.scale = scale;
     run.causal = causal;
     run.group = n_head / kv->n_kv;
-    run.heads = OCT__MIN(run.group, OCT__Q_ROWS);
-    run.tokens = OCT__Q_ROWS / run.heads;
-    run.n_heads = (run.group + run.heads - 1) / run.heads;
     for (run.t0 = 0; run.t0 < n_tok; run.t0 = run.t1) {
+        int rows = OCT__Q_ROWS;
         run.t1 = OCT__MIN(run.t0 + region, n_tok);
-        run.n_tokens = (run.t1 - run.t0 + run.tokens - 1) / run.tokens;
         run.counter = 0;
+        if (n_threads > 1 && run.n_keys > OCT__SPAN && oct__att_divide(&run, OCT__Q_PART) < 2 * n_threads) {
+            oct__att_by_spans(&run);
+            continue;
+        }
+        while (oct__att_divide(&run, rows) < 4 * n_threads && n_threads > 1 && rows > 2 * OCT__Q_BLOCK) rows /= 2;
         if (oct__foreign(c) ? oct__ask(c) : oct__aborted(c)) return;
         oct__parallel(&c->pool, oct__att_task, &run);
     }
@@ -8575,48 +8665,78 @@ static void OCT__K(oct__norm)(float *y, const float *x, const float *w, const fl
 }
 /* --- attention ------------------------------------------------------------------------------- */
 
-/* One or two vectors of panels of half floats, n rows of x. */
-static OCT__INLINE void OCT__K(oct__mul_h_tile)(const int n, const int two, const uint16_t *w, const uint16_t *w2, int k, const float *x,
-                                                size_t xs, float *y, float *y2, size_t ys, int mode) {
-    const float *x0 = x, *x1 = x + xs, *x2 = x1 + xs, *x3 = x2 + xs, *x4 = x3 + xs, *x5 = x4 + xs, *x6 = x5 + xs, *x7 = x6 + xs;
-    VF f0 = v_zero(), f1 = f0, f2 = f0, f3 = f0, f4 = f0, f5 = f0, f6 = f0, f7 = f0;
-    VF g0 = f0, g1 = f0, g2 = f0, g3 = f0, g4 = f0, g5 = f0, g6 = f0, g7 = f0;
-    if (mode == OCT__MUL_CHAIN) {
+/* n rows of x, OCT__KEYS numbers apart: a constant, so that all are found from one pointer.  f: sums of a vector of rows of w; with two also g, of another.  AVX-512 reads 24 rows inside the fma itself. */
+#define OCT__EACH24(X) X(0) if (n > 1) { X(1) } if (n > 2) { X(2) X(3) } if (n > 4) { X(4) X(5) } if (n > 6) { X(6) X(7) } \
+    if (n > 8) { X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) }
+static OCT__INLINE void OCT__K(oct__att_tile)(const int n, const int two, const int half, const void *w, const void *w2, int k,
+                                              const float *x, float *y, float *y2, size_t ys, int chain) {
+    const float *u = (const float *)w, *u2 = (const float *)w2;
+    const uint16_t *h = (const uint16_t *)w, *h2 = (const uint16_t *)w2;
+    VF f0 = v_zero(), f1 = f0, f2 = f0, f3 = f0, f4 = f0, f5 = f0, f6 = f0, f7 = f0, f8 = f0, f9 = f0, f10 = f0, f11 = f0;
+    VF f12 = f0, f13 = f0, f14 = f0, f15 = f0, f16 = f0, f17 = f0, f18 = f0, f19 = f0, f20 = f0, f21 = f0, f22 = f0, f23 = f0;
+    VF g0 = f0, g1 = f0, g2 = f0, g3 = f0, g4 = f0, g5 = f0, g6 = f0, g7 = f0, g8 = f0, g9 = f0, g10 = f0, g11 = f0;
+    VF g12 = f0, g13 = f0, g14 = f0, g15 = f0, g16 = f0, g17 = f0, g18 = f0, g19 = f0, g20 = f0, g21 = f0, g22 = f0, g23 = f0;
+    if (chain) {
 #define OCT__X(i) f##i = v_load(y + i * ys); if (two) g##i = v_load(y2 + i * ys);
-        OCT__EACH(OCT__X)
+        OCT__EACH24(OCT__X)
 #undef OCT__X
     }
-    for (int i = 0; i < k; i++, w += OCT__PANEL, w2 += OCT__PANEL) {
-        const VF a = v_load_f16(w), b = two ? v_load_f16(w2) : a;
-#define OCT__X(j) { const VF e = v_dup(x##j[i]); f##j = v_fma(a, e, f##j); if (two) g##j = v_fma(b, e, g##j); }
-        OCT__EACH(OCT__X)
+    do {
+        const VF m = half ? v_load_f16(h) : v_load(u), m2 = !two ? m : half ? v_load_f16(h2) : v_load(u2);
+#define OCT__X(i) { const VF e = v_dup(x[i * OCT__KEYS]); f##i = v_fma(m, e, f##i); if (two) g##i = v_fma(m2, e, g##i); }
+        OCT__EACH24(OCT__X)
 #undef OCT__X
-    }
-    if (mode == OCT__MUL_ADD) {
-#define OCT__X(i) f##i = v_add(v_load(y + i * ys), f##i); if (two) g##i = v_add(v_load(y2 + i * ys), g##i);
-        OCT__EACH(OCT__X)
-#undef OCT__X
-    }
+        if (half) { h += OCT__PANEL; h2 += OCT__PANEL; }
+        else { u += OCT__PANEL; u2 += OCT__PANEL; }
+        x++;
+    } while (--k);
 #define OCT__X(i) v_store(y + i * ys, f##i); if (two) v_store(y2 + i * ys, g##i);
-    OCT__EACH(OCT__X)
+    OCT__EACH24(OCT__X)
 #undef OCT__X
 }
-static void OCT__K(oct__mul_h)(const uint16_t *w, size_t ws, int n_panels, int k, const float *x, size_t xs, int n, float *y, size_t ys,
-                               int mode) {
-    const int per = OCT__PANEL / VW, n_vecs = n_panels * per, two = VW != 8;       /* AVX2 has registers for one vector */
-    for (int t = 0, step; t < n; t += step) {
-        step = n - t >= 8 ? 8 : n - t >= 4 ? 4 : n - t >= 2 ? 2 : 1;
-        const float *xt = x + (size_t)t * xs;
-        for (int i = 0; i < n_vecs; i += 1 + two) {
-            const int j = OCT__MIN(i + two, n_vecs - 1);                           /* an odd last one is done twice */
-            const uint16_t *wi = w + (size_t)(i / per) * ws + i % per * VW, *wj = w + (size_t)(j / per) * ws + j % per * VW;
-            float *yi = y + (size_t)t * ys + i * VW, *yj = y + (size_t)t * ys + j * VW;
-            if (step == 8) OCT__K(oct__mul_h_tile)(8, two, wi, wj, k, xt, xs, yi, yj, ys, mode);
-            else if (step == 4) OCT__K(oct__mul_h_tile)(4, two, wi, wj, k, xt, xs, yi, yj, ys, mode);
-            else if (step == 2) OCT__K(oct__mul_h_tile)(2, two, wi, wj, k, xt, xs, yi, yj, ys, mode);
-            else OCT__K(oct__mul_h_tile)(1, two, wi, wj, k, xt, xs, yi, yj, ys, mode);
+#undef OCT__EACH24
+static OCT__INLINE void OCT__K(oct__att_panels)(const int n, const int two, const int half, const void *w, size_t ws, int n_panels, int k,
+                                                const float *x, float *y, size_t ys, int chain) {
+    const int per = OCT__PANEL / VW, n_vecs = n_panels * per;
+    const size_t size = half ? sizeof(uint16_t) : sizeof(float);
+    for (int i = 0; i < n_vecs; i += 1 + two) {
+        const int j = OCT__MIN(i + two, n_vecs - 1);                               /* an odd last one is done twice */
+        const char *wi = (const char *)w + ((size_t)(i / per) * ws + (size_t)(i % per * VW)) * size;
+        const char *wj = (const char *)w + ((size_t)(j / per) * ws + (size_t)(j % per * VW)) * size;
+        OCT__K(oct__att_tile)(n, two, half, wi, wj, k, x, y + i * VW, y + j * VW, ys, chain);
+    }
+}
+static OCT__INLINE void OCT__K(oct__att_rows)(const int half, const void *w, size_t ws, int n_panels, int k, const float *x, int n, float *y,
+                                              size_t ys, int chain) {
+    for (int m; n; n -= m, x += m * OCT__KEYS, y += (size_t)m * ys) {
+#if defined(OCT__ISA_AVX512)
+        if (n >= 24 && !half) {
+            m = 24;
+            OCT__K(oct__att_panels)(24, 0, half, w, ws, n_panels, k, x, y, ys, chain);
+            continue;
+        }
+#endif
+        if (VW == 8 && n >= 6) {                                                   /* AVX2 has 16 registers */
+            m = 6;
+            OCT__K(oct__att_panels)(6, 1, half, w, ws, n_panels, k, x, y, ys, chain);
+        } else if (VW != 8 && n >= 8) {
+            m = 8;
+            OCT__K(oct__att_panels)(8, 1, half, w, ws, n_panels, k, x, y, ys, chain);
+        } else if (n >= 4) {
+            m = 4;
+            OCT__K(oct__att_panels)(4, 1, half, w, ws, n_panels, k, x, y, ys, chain);
+        } else if (n >= 2) {
+            m = 2;
+            OCT__K(oct__att_panels)(2, 1, half, w, ws, n_panels, k, x, y, ys, chain);
+        } else {
+            m = 1;
+            OCT__K(oct__att_panels)(1, 1, half, w, ws, n_panels, k, x, y, ys, chain);
         }
     }
+}
+static void OCT__K(oct__att_mul)(const void *w, int half, size_t ws, int n_panels, int k, const float *x, int n, float *y, size_t ys, int chain) {
+    if (half) OCT__K(oct__att_rows)(1, w, ws, n_panels, k, x, n, y, ys, chain);
+    else OCT__K(oct__att_rows)(0, w, ws, n_panels, k, x, n, y, ys, chain);
 }
 /* oct__exp where x is not above 0: there is no overflow, and whatever the steps make of a far x is thrown away. */
 static OCT__INLINE VF OCT__K(oct__exp_down)(VF x) {
@@ -8630,41 +8750,63 @@ static OCT__INLINE VF OCT__K(oct__exp_down)(VF x) {
     p = v_fma(v_mul(r, r), p, v_add(r, v_dup(1.0f)));
     return v_zero_below(x, v_dup(-86.6f), v_mul(p, v_from_bits(vi_shl(v_bits(t), 23))));
 }
-static OCT__INLINE float OCT__K(oct__row_max)(const float *s, int n) {
-    float lanes[OCT__PANEL], top;
-    VF m = v_load(s);
-    for (int i = VW; i < n; i += VW) m = v_max(m, v_load(s + i));
-    v_store(lanes, m);
-    top = lanes[0];
-    for (int i = 1; i < VW; i++) top = OCT__MAX(top, lanes[i]);
-    return top;
+/* The greatest of a vector, and oct__tree, in registers. */
+#if VW >= 8
+static OCT__INLINE float OCT__K(oct__max_of)(VF x) {
+#  if VW == 16
+    const __m256 b = _mm256_max_ps(_mm512_castps512_ps256(x), _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1)));
+#  else
+    const __m256 b = x;
+#  endif
+    __m128 a = _mm_max_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_max_ss(a, _mm_shuffle_ps(a, a, 1)));
 }
+static OCT__INLINE float OCT__K(oct__lanes_sum)(const float *s /* [16] */) {
+    const __m256 b = _mm256_add_ps(_mm256_loadu_ps(s), _mm256_loadu_ps(s + 8));
+    __m128 a = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
+}
+#elif VW == 4
+static OCT__INLINE float OCT__K(oct__max_of)(VF x) { return vmaxvq_f32(x); }
+static OCT__INLINE float OCT__K(oct__lanes_sum)(const float *s /* [16] */) {
+    const VF a = v_add(v_add(v_load(s), v_load(s + 8)), v_add(v_load(s + 4), v_load(s + 12)));
+    const float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+    return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
+}
+#else
+static OCT__INLINE float OCT__K(oct__max_of)(VF x) { return x; }
+static OCT__INLINE float OCT__K(oct__lanes_sum)(const float *s /* [16] */) { return OCT__K(oct__tree)(s); }
+#endif
 static void OCT__K(oct__softmax)(float *s, const int *seen, int n, float *max, float *sum, float *acc, int d) {
     float old[OCT__Q_BLOCK + OCT__PANEL] = { 0 }, lanes[OCT__PANEL];
     for (int r = 0; r < n; r++) {
         float *p = s + r * OCT__KEYS;
-        const int whole = (seen[r] + OCT__PANEL - 1) / OCT__PANEL * OCT__PANEL;
-        for (int i = seen[r]; i < whole; i++) p[i] = -INFINITY;
-        const float top = OCT__MAX(max[r], OCT__K(oct__row_max)(p, whole));
+        VF m = v_dup(max[r]);
+        for (int i = seen[r]; i < OCT__KEYS; i++) p[i] = -INFINITY;
+        for (int i = 0; i < OCT__PANEL; i += VW)
+            m = v_max(m, v_max(v_max(v_load(p + i), v_load(p + i + 16)), v_max(v_load(p + i + 32), v_load(p + i + 48))));
+        const float top = OCT__K(oct__max_of)(m);
         old[r] = max[r] - top;
         max[r] = top;
     }
     for (int r = 0; r < n; r += VW) v_store(old + r, OCT__K(oct__exp_down)(v_load(old + r)));
     for (int r = 0; r < n; r++) {
-        float *p = s + r * OCT__KEYS;
-        const VF top = v_dup(max[r]);
-        for (int v = 0; v < OCT__PANEL; v += VW) {
-            VF a = v_zero();
-            for (int i = v; i < seen[r]; i += OCT__PANEL) {
-                const VF e = OCT__K(oct__exp_down)(v_sub(v_load(p + i), top));
-                v_store(p + i, e);
-                a = v_add(a, e);
-            }
-            v_store(lanes + v, a);
+        float *y = acc + (size_t)r * (size_t)d;
+        const VF top = v_dup(max[r]), o = v_dup(old[r]);
+        for (int i = 0; i < OCT__PANEL; i += VW) {
+            float *p = s + r * OCT__KEYS + i;
+            const VF a = OCT__K(oct__exp_down)(v_sub(v_load(p), top)), b = OCT__K(oct__exp_down)(v_sub(v_load(p + 16), top));
+            const VF c = OCT__K(oct__exp_down)(v_sub(v_load(p + 32), top)), e = OCT__K(oct__exp_down)(v_sub(v_load(p + 48), top));
+            v_store(p, a);
+            v_store(p + 16, b);
+            v_store(p + 32, c);
+            v_store(p + 48, e);
+            v_store(lanes + i, v_add(v_add(a, b), v_add(c, e)));
         }
-        sum[r] = sum[r] * old[r] + OCT__K(oct__tree)(lanes);
-        if (old[r] >= 1.0f) continue;
-        for (int i = 0; i < d; i += VW) v_store(acc + (size_t)r * (size_t)d + i, v_mul(v_load(acc + (size_t)r * (size_t)d + i), v_dup(old[r])));
+        sum[r] = sum[r] * old[r] + OCT__K(oct__lanes_sum)(lanes);
+        for (int i = 0; i < d; i += VW) v_store(y + i, v_mul(v_load(y + i), o));
     }
 }
 static void OCT__K(oct__join)(float *out, float a, const float *acc, float b, int d) {
@@ -8710,7 +8852,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #endif
     OCT__WORDS, OCT__TILE,
     OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul), OCT__B(oct__mul_f),
-    OCT__B(oct__mul_h), OCT__B(oct__softmax), OCT__B(oct__join), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
+    OCT__B(oct__att_mul), OCT__B(oct__softmax), OCT__B(oct__join), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
     OCT__B(oct__add), OCT__B(oct__to_f16), OCT__B(oct__from_f16), OCT__B(oct__from_s8), OCT__B(oct__expv)
 };
 

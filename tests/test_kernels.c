@@ -885,29 +885,32 @@ TEST(kernels, attention_split_by_keys) {
         kt_att_drop(&a);
     }
 }
-/* mul_h is mul_f of the same numbers. */
-TEST(kernels, mul_h) {
+/* The multiplication of a cache's tile is mul_f of the same numbers. */
+TEST(kernels, att_mul) {
     const oct__kernels *k;
-    const int steps = 37;
+    const int steps = 37, cols = 5 * 16;
     const size_t stride = 40 * 16;
     uint16_t *w = (uint16_t *)malloc(5 * stride * sizeof *w);
-    float *f = kt_floats(5 * stride, 1), *x = kt_floats(9 * 40, 1), y[9 * 80], z[9 * 80];
+    float *f = kt_floats(5 * stride, 1), *x = kt_floats(35 * 64, 1), *y = kt_floats(35 * 80, 0), *z = kt_floats(35 * 80, 0);
     for (size_t i = 0; i < 5 * stride; i++) {
         w[i] = oct__f32_to_f16(f[i]);
         f[i] = oct__f16_to_f32(w[i]);
     }
     for (int i = 0; (k = kt_table(i)) != NULL; i++)
-        for (int mode = OCT__MUL_SET; mode <= OCT__MUL_CHAIN; mode++)
-            for (int n = 1; n <= 9; n++)
+        for (int half = 0; half < 2; half++)
+            for (int n = 1; n <= 35; n++)
                 for (int p = 1; p <= 5; p++) {
-                    for (int j = 0; j < 9 * 80; j++) y[j] = z[j] = (float)j;
-                    k->mul_h(w, stride, p, steps, x, 40, n, y, 80, mode);
-                    k->mul_f(f, stride, p, steps, x, 40, n, z, 80, mode);
-                    CHECK(!memcmp(y, z, sizeof y));
+                    const int chain = (n + p) % 2;
+                    for (int j = 0; j < 35 * cols; j++) y[j] = z[j] = (float)j;
+                    k->att_mul(half ? (const void *)w : f, half, stride, p, steps, x, n, y, (size_t)cols, chain);
+                    k->mul_f(f, stride, p, steps, x, 64, n, z, (size_t)cols, chain ? OCT__MUL_CHAIN : OCT__MUL_SET);
+                    CHECK(!memcmp(y, z, (size_t)(35 * cols) * sizeof *y));
                 }
     free(w);
     free(f);
     free(x);
+    free(y);
+    free(z);
 }
 /* Rows of scores of every length: against sums in double, and e to the x of the other kernels. */
 TEST(kernels, softmax) {
