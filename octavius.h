@@ -8738,17 +8738,47 @@ static void OCT__K(oct__att_mul)(const void *w, int half, size_t ws, int n_panel
     if (half) OCT__K(oct__att_rows)(1, w, ws, n_panels, k, x, n, y, ys, chain);
     else OCT__K(oct__att_rows)(0, w, ws, n_panels, k, x, n, y, ys, chain);
 }
-/* oct__exp where x is not above 0: there is no overflow, and whatever the steps make of a far x is thrown away. */
-static OCT__INLINE VF OCT__K(oct__exp_down)(VF x) {
-    const VF magic = v_dup(12582912.0f + 127.0f), t = v_fma(x, v_dup(1.442695040888963f), magic), n = v_sub(t, magic);
-    const VF r = v_fma(n, v_dup(-1.42860677e-06f), v_fma(n, v_dup(-0.693145752f), x));
-    VF p = v_dup(0.0013814467f);
-    p = v_fma(p, r, v_dup(0.00836878084f));
-    p = v_fma(p, r, v_dup(0.0416683927f));
-    p = v_fma(p, r, v_dup(0.166665196f));
-    p = v_fma(p, r, v_dup(0.49999994f));
-    p = v_fma(v_mul(r, r), p, v_add(r, v_dup(1.0f)));
-    return v_zero_below(x, v_dup(-86.6f), v_mul(p, v_from_bits(vi_shl(v_bits(t), 23))));
+/* p [4 vectors, 16 apart] = e^(p - top), which is at most 1; returns their sum.  oct__exp where x is not above 0: there is no
+ * overflow, and whatever the steps make of a far x is thrown away.  Step by step for all four: the steps of one wait for
+ * each other, and a CPU looks some hundred instructions ahead. */
+static OCT__INLINE VF OCT__K(oct__exp_down)(float *p, VF top) {
+    const VF magic = v_dup(12582912.0f + 127.0f);
+#define OCT__EACH4(X) X(0) X(1) X(2) X(3)
+#define OCT__X(i) const VF x##i = v_sub(v_load(p + 16 * i), top);
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) const VF t##i = v_fma(x##i, v_dup(1.442695040888963f), magic);
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) const VF n##i = v_sub(t##i, magic);
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) VF r##i = v_fma(n##i, v_dup(-0.693145752f), x##i);
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) r##i = v_fma(n##i, v_dup(-1.42860677e-06f), r##i);
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) VF e##i = v_fma(v_dup(0.0013814467f), r##i, v_dup(0.00836878084f));
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) e##i = v_fma(e##i, r##i, v_dup(0.0416683927f));
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) e##i = v_fma(e##i, r##i, v_dup(0.166665196f));
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) e##i = v_fma(e##i, r##i, v_dup(0.49999994f));
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) e##i = v_fma(v_mul(r##i, r##i), e##i, v_add(r##i, v_dup(1.0f)));
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#define OCT__X(i) e##i = v_zero_below(x##i, v_dup(-86.6f), v_mul(e##i, v_from_bits(vi_shl(v_bits(t##i), 23)))); v_store(p + 16 * i, e##i);
+    OCT__EACH4(OCT__X)
+#undef OCT__X
+#undef OCT__EACH4
+    return v_add(v_add(e0, e1), v_add(e2, e3));
 }
 /* The greatest of a vector, and oct__tree, in registers. */
 #if VW >= 8
@@ -8780,33 +8810,28 @@ static OCT__INLINE float OCT__K(oct__max_of)(VF x) { return x; }
 static OCT__INLINE float OCT__K(oct__lanes_sum)(const float *s /* [16] */) { return OCT__K(oct__tree)(s); }
 #endif
 static void OCT__K(oct__softmax)(float *s, const int *seen, int n, float *max, float *sum, float *acc, int d) {
-    float old[OCT__Q_BLOCK + OCT__PANEL] = { 0 }, lanes[OCT__PANEL];
+    float old[OCT__KEYS] = { 0 }, lanes[OCT__Q_BLOCK * OCT__PANEL];
     for (int r = 0; r < n; r++) {
         float *p = s + r * OCT__KEYS;
         VF m = v_dup(max[r]);
-        for (int i = seen[r]; i < OCT__KEYS; i++) p[i] = -INFINITY;
+        int hidden = seen[r];
+        for (; hidden % OCT__PANEL; hidden++) p[hidden] = -INFINITY;
+        for (; hidden < OCT__KEYS; hidden += VW) v_store(p + hidden, v_dup(-INFINITY));
         for (int i = 0; i < OCT__PANEL; i += VW)
             m = v_max(m, v_max(v_max(v_load(p + i), v_load(p + i + 16)), v_max(v_load(p + i + 32), v_load(p + i + 48))));
         const float top = OCT__K(oct__max_of)(m);
         old[r] = max[r] - top;
         max[r] = top;
     }
-    for (int r = 0; r < n; r += VW) v_store(old + r, OCT__K(oct__exp_down)(v_load(old + r)));
+    for (int i = 0; i < OCT__PANEL; i += VW) (void)OCT__K(oct__exp_down)(old + i, v_zero());
     for (int r = 0; r < n; r++) {
-        float *y = acc + (size_t)r * (size_t)d;
-        const VF top = v_dup(max[r]), o = v_dup(old[r]);
-        for (int i = 0; i < OCT__PANEL; i += VW) {
-            float *p = s + r * OCT__KEYS + i;
-            const VF a = OCT__K(oct__exp_down)(v_sub(v_load(p), top)), b = OCT__K(oct__exp_down)(v_sub(v_load(p + 16), top));
-            const VF c = OCT__K(oct__exp_down)(v_sub(v_load(p + 32), top)), e = OCT__K(oct__exp_down)(v_sub(v_load(p + 48), top));
-            v_store(p, a);
-            v_store(p + 16, b);
-            v_store(p + 32, c);
-            v_store(p + 48, e);
-            v_store(lanes + i, v_add(v_add(a, b), v_add(c, e)));
-        }
-        sum[r] = sum[r] * old[r] + OCT__K(oct__lanes_sum)(lanes);
-        for (int i = 0; i < d; i += VW) v_store(y + i, v_mul(v_load(y + i), o));
+        const VF top = v_dup(max[r]);
+        for (int i = 0; i < OCT__PANEL; i += VW) v_store(lanes + r * OCT__PANEL + i, OCT__K(oct__exp_down)(s + r * OCT__KEYS + i, top));
+    }
+    for (int r = 0; r < n; r++, acc += d) {
+        const VF o = v_dup(old[r]);
+        sum[r] = sum[r] * old[r] + OCT__K(oct__lanes_sum)(lanes + r * OCT__PANEL);
+        for (int i = 0; i < d; i += VW) v_store(acc + i, v_mul(v_load(acc + i), o));
     }
 }
 static void OCT__K(oct__join)(float *out, float a, const float *acc, float b, int d) {
