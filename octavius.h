@@ -1099,6 +1099,7 @@ static void oct__dequant_row(int type, const void *src, float *dst, int64_t n) {
 #define OCT__KEYS    64            /* keys of an attention tile */
 #define OCT__Q_BLOCK 24            /* rows of queries that meet a tile at once: whole tiles of 4, 6, 8 and 12 */
 #define OCT__TILE_MAX 12           /* tokens of any table's int8 tile */
+#define OCT__UNIT    12            /* tokens of a unit of packed F32 activations */
 
 /* A panel of quantised weights over k: number = s * (u - zero) + m. */
 typedef struct oct__panel {
@@ -1161,6 +1162,10 @@ struct oct__kernels {
     /* y [n, 16 * n_panels], rows y_stride apart, from w [n_panels][k, 16], panels w_stride apart, and x [n, k] */
     void (*mul_f)(const float *w, size_t w_stride, int n_panels, int k, const float *x, size_t x_stride, int n,
                   float *y, size_t y_stride, int mode);
+    /* 12 rows of x [12, k] -> a unit [k, 12] */
+    void (*pack_f)(const float *x, size_t x_stride, int k, float *unit);
+    /* y [12 * n_units, 16] as mul_f gives it, from one panel w [k, 16] and units [k, 12], unit_stride apart */
+    void (*mul_units)(const float *w, int k, const float *units, size_t unit_stride, int n_units, float *y, size_t y_stride, int mode);
     /* y [n, 16 * n_panels], rows y_stride apart, from panels w [k, 16] of F32 or half floats, w_stride numbers apart, and
      * x [n, k <= 64], rows 64 apart; with chain the sums start from y */
     void (*att_mul)(const void *w, int half, size_t w_stride, int n_panels, int k, const float *x, int n, float *y, size_t y_stride, int chain);
@@ -4264,7 +4269,8 @@ typedef struct oct__compute {
     int                 aborted;           /* sticky for a pass; tasks read it and return early */
 } oct__compute;
 
-#define OCT__TOKENS  576                   /* tokens that meet a panel before it is unpacked again; whole tiles of 4, 6, 8 and 12 */
+#define OCT__TOKENS  600                   /* tokens that meet a panel before it is unpacked again; whole tiles of 4, 6, 8 and 12 */
+#define OCT__PANELS  4                     /* float panels that meet tokens together */
 #define OCT__SPAN    512                   /* keys with a softmax of their own */
 #define OCT__Q_ROWS  192                   /* rows of queries of an attention task: a tile of the cache is unpacked once for them */
 #define OCT__Q_FEW   8                     /* so few rows read half floats where they lie */
@@ -4300,8 +4306,8 @@ static int oct__region(const oct__compute *c, int n_tok) { return oct__foreign(c
 
 typedef struct oct__mm_scratch {
     oct__panel     panel;
-    float         *f;                      /* [2][OCT__K_FLOAT, 16] */
-    float         *acc;                    /* [OCT__TOKENS, 16] */
+    float         *f;                      /* [PANELS][K_FLOAT, 16] */
+    float         *acc;                    /* [TOKENS, PANELS * 16] */
     unsigned char *rows;                   /* [16] parts of rows, where a matrix has fewer left */
 } oct__mm_scratch;
 
@@ -4310,8 +4316,8 @@ static void oct__mm_scratch_take(oct__arena *a, oct__mm_scratch *s) {
     s->panel.u = OCT__TAKE(a, unsigned char, (size_t)OCT__K_QUANT * OCT__PANEL);
     s->panel.s = OCT__TAKE(a, float, (size_t)OCT__K_QUANT / 16 * OCT__PANEL);
     s->panel.m = OCT__TAKE(a, float, (size_t)OCT__K_QUANT / 16 * OCT__PANEL);
-    s->f = OCT__TAKE(a, float, (size_t)2 * OCT__K_FLOAT * OCT__PANEL);
-    s->acc = OCT__TAKE(a, float, (size_t)OCT__TOKENS * OCT__PANEL);
+    s->f = OCT__TAKE(a, float, (size_t)OCT__PANELS * OCT__K_FLOAT * OCT__PANEL);
+    s->acc = OCT__TAKE(a, float, (size_t)OCT__TOKENS * OCT__PANELS * OCT__PANEL);
     s->rows = OCT__TAKE(a, unsigned char, (size_t)OCT__PANEL * OCT__K_FLOAT * sizeof(float));
 }
 
@@ -4385,6 +4391,8 @@ typedef struct oct__acts {
     uint32_t    *q;                        /* tiles of blocks */
     uint32_t    *rest;                     /* of each tile, those groups' blocks one after another */
     int32_t     *list;                     /* [n_tok, cols / 32 + 1] at a tile's first token: which groups these are */
+    float       *f;                        /* [n_tok / 12][cols, 12]: whole units of x for float panels; see oct__acts_pack */
+    bool         packed;                   /* f is made */
 } oct__acts;
 
 static void oct__acts_take(oct__arena *a, oct__acts *acts, int max_tok, int max_cols) {
@@ -4393,6 +4401,7 @@ static void oct__acts_take(oct__arena *a, oct__acts *acts, int max_tok, int max_
     acts->q = OCT__TAKE(a, uint32_t, n * groups * OCT__Q_WIDE);
     acts->rest = OCT__TAKE(a, uint32_t, n * groups * OCT__Q_WIDE);
     acts->list = OCT__TAKE(a, int32_t, n * (groups + 1));
+    acts->f = OCT__TAKE(a, float, n * (size_t)max_cols);
 }
 /* Where group g begins in the tile of n tokens that begins with token t. */
 static size_t oct__block_at(const oct__kernels *k, const oct__acts *acts, int t, int n, int g) {
@@ -4479,12 +4488,33 @@ static void oct__acts_set(oct__compute *c, oct__acts *acts, const float *x /* [n
     acts->x = x;
     acts->n_tok = n_tok;
     acts->cols = cols;
+    acts->packed = false;
     acts->quantised = any_quantised_weight && !c->exact && cols % 32 == 0;
     if (!acts->quantised) return;
     run.c = c;
     run.acts = acts;
     run.counter = 0;
     oct__parallel_if(c, (size_t)n_tok * (size_t)cols, oct__acts_task, &run);
+}
+
+/* For float panels, tokens in units of 12 whose numbers lie side by side: a unit is one stream, where rows 4 or 8 KiB
+ * apart would share a few sets of the cache and need a page each.  Tokens left over are read as they lie. */
+static void oct__pack_task(void *arg, int task) {
+    oct__acts_run *run = (oct__acts_run *)arg;
+    const oct__acts *acts = run->acts;
+    const size_t unit = (size_t)OCT__UNIT * (size_t)acts->cols;
+    int i;
+    OCT__UNUSED(task);
+    while ((i = oct__fetch(&run->counter)) < acts->n_tok / OCT__UNIT)
+        run->c->k->pack_f(acts->x + (size_t)i * unit, (size_t)acts->cols, acts->cols, acts->f + (size_t)i * unit);
+}
+static void oct__acts_pack(oct__compute *c, oct__acts *acts) {
+    oct__acts_run run;
+    run.c = c;
+    run.acts = acts;
+    run.counter = 0;
+    acts->packed = true;
+    oct__parallel_if(c, (size_t)acts->n_tok * (size_t)acts->cols, oct__pack_task, &run);
 }
 
 /* --- matmul: y = x w^T + bias ------------------------------------------------------------------
@@ -4565,16 +4595,21 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scr
     }
     return false;
 }
-/* One or two panels in F32. */
+/* Does this matrix meet F32 activations? */
+static bool oct__mm_is_float(const oct__acts *acts, const oct__mat *w) { return !acts->quantised || oct__type(w->type)->computes != 2; }
+
+/* Up to OCT__PANELS panels in F32, tokens t0 .. t0 + n - 1, t0 a multiple of 12.  Two units at a time meet every panel,
+ * and meanwhile the next piece of the weights is asked for, a few lines per panel. */
 static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int n_panels, int t0, int n,
                           int task, size_t *work) {
     const oct__mat *w = job->w;
     const oct__kernels *k = run->c->k;
     const oct__acts *acts = run->acts;
     const int n_rows = OCT__MIN(w->rows - row, n_panels * OCT__PANEL);
-    const size_t piece = (size_t)OCT__K_FLOAT * OCT__PANEL, stride = (size_t)n_panels * OCT__PANEL;
+    const int units = acts->packed ? n / OCT__UNIT : 0, rest = n - units * OCT__UNIT;
+    const size_t piece = (size_t)OCT__K_FLOAT * OCT__PANEL, stride = (size_t)n_panels * OCT__PANEL, cols = (size_t)acts->cols;
     for (int k0 = 0; k0 < w->cols; k0 += OCT__K_FLOAT) {
-        const int k1 = OCT__MIN(w->cols, k0 + OCT__K_FLOAT);
+        const int k1 = OCT__MIN(w->cols, k0 + OCT__K_FLOAT), mode = k0 == 0 ? OCT__MUL_SET : OCT__MUL_ADD;
         if (oct__poll(run->c, task, work, (size_t)n * stride * (size_t)(k1 - k0))) return true;
         for (int i = 0; i < n_panels; i++) {
             size_t row_bytes;
@@ -4583,8 +4618,13 @@ static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
             oct__mm_ahead(w, row + (n_panels - 1 + i) * OCT__PANEL, k0, n, &s->panel);
             k->unpack_f(w->type, rows, row_bytes, k1 - k0, &s->panel, s->f + (size_t)i * piece);
         }
-        k->mul_f(s->f, piece, n_panels, k1 - k0, acts->x + (size_t)t0 * (size_t)acts->cols + k0, (size_t)acts->cols, n, s->acc, stride,
-                 k0 == 0 ? OCT__MUL_SET : OCT__MUL_ADD);
+        for (int u = 0; u < units; u += 2)
+            for (int i = 0; i < n_panels; i++)
+                k->mul_units(s->f + (size_t)i * piece, k1 - k0, acts->f + ((size_t)t0 + (size_t)u * OCT__UNIT) * cols + (size_t)k0 * OCT__UNIT,
+                             cols * OCT__UNIT, OCT__MIN(units - u, 2), s->acc + (size_t)u * OCT__UNIT * stride + i * OCT__PANEL, stride, mode);
+        if (rest)
+            k->mul_f(s->f, piece, n_panels, k1 - k0, acts->x + (size_t)(t0 + n - rest) * cols + k0, cols, rest,
+                     s->acc + (size_t)(n - rest) * stride, stride, mode);
     }
     oct__mm_out(job, s->acc, stride, row, n_rows, t0, n);
     return false;
@@ -4595,8 +4635,8 @@ static void oct__mm_task(void *arg, int task) {
     oct__mm_scratch s;
     size_t work = 0;
     int i;
-    /* two panels at once make a decoding F32 step longer than its latency; they share acc */
-    const int pair = run->t1 - run->t0 <= OCT__TOKENS / 2 ? 2 : 1;
+    /* equal blocks of tokens, whole tiles of every kind */
+    const int blocks = (run->t1 - run->t0 + OCT__TOKENS - 1) / OCT__TOKENS, block = ((run->t1 - run->t0) / blocks + 24) / 24 * 24;
     oct__mm_scratch_take(&a, &s);
     while ((i = oct__fetch(&run->counter)) < (run->n_panels + run->chunk - 1) / run->chunk) {
         int first = i * run->chunk, left = OCT__MIN(run->chunk, run->n_panels - first), j = 0;
@@ -4605,13 +4645,13 @@ static void oct__mm_task(void *arg, int task) {
             const oct__mm *job = &run->jobs[j];
             const oct__type_info *type = oct__type(job->w->type);
             const int have = oct__mm_panels(job->w) - first;
-            const bool int8 = run->acts->quantised && type->computes == 2;
-            const int step = int8 ? 1 : OCT__MIN(pair, OCT__MIN(left, have));
+            const bool int8 = !oct__mm_is_float(run->acts, job->w);
+            const int step = int8 ? 1 : OCT__MIN(OCT__PANELS, OCT__MIN(left, have));
             s.panel.group = type->group;
             s.panel.zero_shift = type->zero_shift;
             s.panel.u_max = type->u_max;
-            for (int t = run->t0; t < run->t1; t += OCT__TOKENS) {
-                const int n = OCT__MIN(OCT__TOKENS, run->t1 - t), row = first * OCT__PANEL;
+            for (int t = run->t0; t < run->t1; t += block) {
+                const int n = OCT__MIN(block, run->t1 - t), row = first * OCT__PANEL;
                 if (int8 ? oct__mm_int8(run, job, &s, row, t, n, task, &work)
                          : oct__mm_float(run, job, &s, row, step, t, n, task, &work)) return;
             }
@@ -4634,10 +4674,13 @@ static void oct__matmul(oct__compute *c, const oct__mm *jobs, int n_jobs, oct__a
     run.n_jobs = n_jobs;
     run.acts = acts;
     run.n_panels = 0;
-    for (int j = 0; j < n_jobs; j++) run.n_panels += oct__mm_panels(jobs[j].w);
+    for (int j = 0; j < n_jobs; j++) {
+        run.n_panels += oct__mm_panels(jobs[j].w);
+        if (acts->n_tok >= OCT__UNIT && !acts->packed && oct__mm_is_float(acts, jobs[j].w)) oct__acts_pack(c, acts);
+    }
     /* enough chunks to even out, long enough to read one run of memory; even, for pairs */
     run.chunk = OCT__MAX(run.n_panels / (c->pool.n_threads * 8), 1);
-    run.chunk = acts->n_tok > 8 ? OCT__MIN(run.chunk, 2) : OCT__MIN((run.chunk + 1) & ~1, 16);
+    run.chunk = acts->n_tok > 8 ? OCT__MIN(run.chunk, OCT__PANELS) : OCT__MIN((run.chunk + 1) & ~1, 16);
     for (run.t0 = 0; run.t0 < acts->n_tok; run.t0 = run.t1) {
         run.t1 = OCT__MIN(run.t0 + region, acts->n_tok);
         run.counter = 0;
@@ -8448,84 +8491,132 @@ static void OCT__K(oct__quantise)(const float *x, int n_groups, uint32_t *blocks
     }
 }
 
-/* --- F32: a panel times tokens --------------------------------------------------------- */
+/* --- F32: panels times tokens ------------------------------------------------------------
+ * Each output is one chain of fma over k.  A chain's latency is hidden by having many: 24 sums where there are 32
+ * registers, 12 where there are 16, all named, for compilers keep an indexed array in memory. */
 
-/* One vector of a panel, n tokens. */
-static OCT__INLINE void OCT__K(oct__mul_f_tile)(const int n, const float *w, int k, const float *x, size_t xs, float *y, size_t ys,
-                                                int mode) {
-    const float *x0 = x, *x1 = x + xs, *x2 = x1 + xs, *x3 = x2 + xs, *x4 = x3 + xs, *x5 = x4 + xs, *x6 = x5 + xs, *x7 = x6 + xs;
-    VF f0 = v_zero(), f1 = f0, f2 = f0, f3 = f0, f4 = f0, f5 = f0, f6 = f0, f7 = f0;
+/* nv vectors of rows (w0 .. w3) by n tokens, x as it lies. */
+#define OCT__EACH_TOKEN(X) X(0) if (n > 1) { X(1) } if (n > 2) { X(2) X(3) } if (n > 4) { X(4) X(5) }
+static OCT__INLINE void OCT__K(oct__mul_f_tile)(const int nv, const int n, const float *w0, const float *w1, const float *w2,
+                                                const float *w3, int k, const float *x, size_t xs, float *y, size_t ys, int mode) {
+    const float *x0 = x, *x1 = x + xs, *x2 = x1 + xs, *x3 = x2 + xs, *x4 = x3 + xs, *x5 = x4 + xs;
+    VF a0 = v_zero(), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0, b4 = a0, b5 = a0;
+    VF c0 = a0, c1 = a0, c2 = a0, c3 = a0, c4 = a0, c5 = a0, d0 = a0, d1 = a0, d2 = a0, d3 = a0, d4 = a0, d5 = a0;
     if (mode == OCT__MUL_CHAIN) {
-#define OCT__X(i) f##i = v_load(y + i * ys);
-        OCT__EACH(OCT__X)
+#define OCT__X(j) a##j = v_load(y + j * ys); if (nv > 1) b##j = v_load(y + j * ys + VW); \
+                  if (nv > 2) { c##j = v_load(y + j * ys + 2 * VW); d##j = v_load(y + j * ys + 3 * VW); }
+        OCT__EACH_TOKEN(OCT__X)
 #undef OCT__X
     }
-    for (int i = 0; i < k; i++, w += OCT__PANEL) {
-        const VF a = v_load(w);
-#define OCT__X(j) f##j = v_fma(a, v_dup(x##j[i]), f##j);
-        OCT__EACH(OCT__X)
+    for (size_t i = 0; i < (size_t)k; i++) {
+        const size_t at = i * OCT__PANEL;
+        const VF wa = v_load(w0 + at), wb = nv > 1 ? v_load(w1 + at) : wa, wc = nv > 2 ? v_load(w2 + at) : wa, wd = nv > 2 ? v_load(w3 + at) : wa;
+#define OCT__X(j) { const VF s = v_dup(x##j[i]); a##j = v_fma(wa, s, a##j); if (nv > 1) b##j = v_fma(wb, s, b##j); \
+                    if (nv > 2) { c##j = v_fma(wc, s, c##j); d##j = v_fma(wd, s, d##j); } }
+        OCT__EACH_TOKEN(OCT__X)
 #undef OCT__X
     }
     if (mode == OCT__MUL_ADD) {
-#define OCT__X(i) f##i = v_add(v_load(y + i * ys), f##i);
-        OCT__EACH(OCT__X)
+#define OCT__X(j) a##j = v_add(v_load(y + j * ys), a##j); if (nv > 1) b##j = v_add(v_load(y + j * ys + VW), b##j); \
+                  if (nv > 2) { c##j = v_add(v_load(y + j * ys + 2 * VW), c##j); d##j = v_add(v_load(y + j * ys + 3 * VW), d##j); }
+        OCT__EACH_TOKEN(OCT__X)
 #undef OCT__X
     }
-#define OCT__X(i) v_store(y + i * ys, f##i);
-    OCT__EACH(OCT__X)
+#define OCT__X(j) v_store(y + j * ys, a##j); if (nv > 1) v_store(y + j * ys + VW, b##j); \
+                  if (nv > 2) { v_store(y + j * ys + 2 * VW, c##j); v_store(y + j * ys + 3 * VW, d##j); }
+    OCT__EACH_TOKEN(OCT__X)
 #undef OCT__X
 }
-/* One token: four vectors at once, so that four chains hide the latency of each. */
-static void OCT__K(oct__mul_f_token)(const float *w, size_t ws, int n_panels, int k, const float *x, float *y, int mode) {
-    const int per = OCT__PANEL / VW, n = n_panels * per;
-    int i = 0;
-    for (; i + 4 <= n; i += 4) {
-        const float *w0 = w + (size_t)(i / per) * ws + i % per * VW, *w1 = w + (size_t)((i + 1) / per) * ws + (i + 1) % per * VW;
-        const float *w2 = w + (size_t)((i + 2) / per) * ws + (i + 2) % per * VW, *w3 = w + (size_t)((i + 3) / per) * ws + (i + 3) % per * VW;
-        float *o = y + i * VW;
-        VF f0 = v_zero(), f1 = f0, f2 = f0, f3 = f0;
-        if (mode == OCT__MUL_CHAIN) {
-            f0 = v_load(o);
-            f1 = v_load(o + VW);
-            f2 = v_load(o + 2 * VW);
-            f3 = v_load(o + 3 * VW);
-        }
-        for (int j = 0; j < k; j++) {
-            const VF a = v_dup(x[j]);
-            f0 = v_fma(v_load(w0 + j * OCT__PANEL), a, f0);
-            f1 = v_fma(v_load(w1 + j * OCT__PANEL), a, f1);
-            f2 = v_fma(v_load(w2 + j * OCT__PANEL), a, f2);
-            f3 = v_fma(v_load(w3 + j * OCT__PANEL), a, f3);
-        }
-        if (mode == OCT__MUL_ADD) {
-            f0 = v_add(v_load(o), f0);
-            f1 = v_add(v_load(o + VW), f1);
-            f2 = v_add(v_load(o + 2 * VW), f2);
-            f3 = v_add(v_load(o + 3 * VW), f3);
-        }
-        v_store(o, f0);
-        v_store(o + VW, f1);
-        v_store(o + 2 * VW, f2);
-        v_store(o + 3 * VW, f3);
+/* nv vectors of rows from vector i on, all n tokens. */
+static OCT__INLINE void OCT__K(oct__mul_f_rows)(const int nv, int i, const float *w, size_t ws, int k, const float *x, size_t xs, int n,
+                                                float *y, size_t ys, int mode) {
+    enum { PER = OCT__PANEL / VW };
+#define OCT__X(j) (w + (size_t)((i + (j)) / PER) * ws + (i + (j)) % PER * VW)
+    const float *w0 = OCT__X(0), *w1 = nv > 1 ? OCT__X(1) : w0, *w2 = nv > 2 ? OCT__X(2) : w0, *w3 = nv > 2 ? OCT__X(3) : w0;
+#undef OCT__X
+    y += i * VW;
+    int t = 0;
+#if !defined(OCT__ISA_AVX2)                                 /* 16 registers: four vectors leave room for two tokens */
+    for (; t + 6 <= n; t += 6) OCT__K(oct__mul_f_tile)(nv, 6, w0, w1, w2, w3, k, x + (size_t)t * xs, xs, y + (size_t)t * ys, ys, mode);
+    for (; t + 4 <= n; t += 4) OCT__K(oct__mul_f_tile)(nv, 4, w0, w1, w2, w3, k, x + (size_t)t * xs, xs, y + (size_t)t * ys, ys, mode);
+#else
+    if (nv <= 2) {
+        for (; t + 6 <= n; t += 6) OCT__K(oct__mul_f_tile)(nv, 6, w0, w1, w2, w3, k, x + (size_t)t * xs, xs, y + (size_t)t * ys, ys, mode);
+        for (; t + 4 <= n; t += 4) OCT__K(oct__mul_f_tile)(nv, 4, w0, w1, w2, w3, k, x + (size_t)t * xs, xs, y + (size_t)t * ys, ys, mode);
     }
-    for (; i < n; i++) OCT__K(oct__mul_f_tile)(1, w + (size_t)(i / per) * ws + i % per * VW, k, x, 0, y + i * VW, 0, mode);
+#endif
+    for (; t + 2 <= n; t += 2) OCT__K(oct__mul_f_tile)(nv, 2, w0, w1, w2, w3, k, x + (size_t)t * xs, xs, y + (size_t)t * ys, ys, mode);
+    if (t < n) OCT__K(oct__mul_f_tile)(nv, 1, w0, w1, w2, w3, k, x + (size_t)t * xs, xs, y + (size_t)t * ys, ys, mode);
 }
 static void OCT__K(oct__mul_f)(const float *w, size_t ws, int n_panels, int k, const float *x, size_t xs, int n, float *y, size_t ys,
                                int mode) {
-    int t = 0;
-    for (; n - t >= 2;) {
-        const int left = n - t, step = left >= 8 ? 8 : left >= 4 ? 4 : 2;
-        const float *xt = x + (size_t)t * xs;
-        for (int i = 0; i < n_panels * OCT__PANEL; i += VW) {
-            const float *wi = w + (size_t)(i / OCT__PANEL) * ws + i % OCT__PANEL;
-            float *yt = y + (size_t)t * ys + i;
-            if (step == 8) OCT__K(oct__mul_f_tile)(8, wi, k, xt, xs, yt, ys, mode);
-            else if (step == 4) OCT__K(oct__mul_f_tile)(4, wi, k, xt, xs, yt, ys, mode);
-            else OCT__K(oct__mul_f_tile)(2, wi, k, xt, xs, yt, ys, mode);
-        }
-        t += step;
+    const int vectors = n_panels * (OCT__PANEL / VW);
+    int i = 0;
+#if defined(OCT__ISA_AVX2)
+    if (n <= 2)
+#endif
+    for (; i + 4 <= vectors; i += 4) OCT__K(oct__mul_f_rows)(4, i, w, ws, k, x, xs, n, y, ys, mode);
+    for (; i + 2 <= vectors; i += 2) OCT__K(oct__mul_f_rows)(2, i, w, ws, k, x, xs, n, y, ys, mode);
+    for (; i < vectors; i++) OCT__K(oct__mul_f_rows)(1, i, w, ws, k, x, xs, n, y, ys, mode);
+}
+static void OCT__K(oct__pack_f)(const float *x, size_t xs, int k, float *unit) {
+    for (int i = 0; i < k; i++, unit += OCT__UNIT)
+        for (int j = 0; j < OCT__UNIT; j++) unit[j] = x[(size_t)j * xs + (size_t)i];
+}
+
+/* Two sets of sums, a and b, each of some columns of a unit.  AVX-512: one vector of rows by two units, whose numbers
+ * are read by the fma itself, without an instruction of their own.  Others: two vectors of rows by one unit. */
+#if defined(OCT__ISA_AVX512)
+#  define OCT__VECTORS 1
+#else
+#  define OCT__VECTORS 2
+#endif
+#if defined(OCT__ISA_AVX512) || defined(OCT__ISA_NEON)
+#  define OCT__COLUMNS 12
+#  define OCT__EACH_COLUMN(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
+#  define OCT__COLUMNS 6
+#  define OCT__EACH_COLUMN(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#endif
+static OCT__INLINE void OCT__K(oct__mul_unit)(const int two, const float *w, int k, const float *p, const float *q, float *y, float *z,
+                                              size_t ys, int mode) {
+#define OCT__X(j) VF a##j = v_zero(), b##j = v_zero();
+    OCT__EACH_COLUMN(OCT__X)
+#undef OCT__X
+    if (mode == OCT__MUL_CHAIN) {
+#define OCT__X(j) a##j = v_load(y + j * ys); if (two) b##j = v_load(z + j * ys);
+        OCT__EACH_COLUMN(OCT__X)
+#undef OCT__X
     }
-    if (t < n) OCT__K(oct__mul_f_token)(w, ws, n_panels, k, x + (size_t)t * xs, y + (size_t)t * ys, mode);
+    for (int i = 0; i < k; i++, w += OCT__PANEL, p += OCT__UNIT, q += OCT__UNIT) {
+        const VF wa = v_load(w), wb = OCT__VECTORS == 2 ? v_load(w + VW) : wa;
+#define OCT__X(j) a##j = v_fma(wa, v_dup(p[j]), a##j); if (two) b##j = v_fma(wb, v_dup(q[j]), b##j);
+        OCT__EACH_COLUMN(OCT__X)
+#undef OCT__X
+    }
+    if (mode == OCT__MUL_ADD) {
+#define OCT__X(j) a##j = v_add(v_load(y + j * ys), a##j); if (two) b##j = v_add(v_load(z + j * ys), b##j);
+        OCT__EACH_COLUMN(OCT__X)
+#undef OCT__X
+    }
+#define OCT__X(j) v_store(y + j * ys, a##j); if (two) v_store(z + j * ys, b##j);
+    OCT__EACH_COLUMN(OCT__X)
+#undef OCT__X
+}
+static void OCT__K(oct__mul_units)(const float *w, int k, const float *x, size_t us, int n_units, float *y, size_t ys, int mode) {
+    int u = 0;
+#if OCT__VECTORS == 1
+    for (; u + 2 <= n_units; u += 2, x += 2 * us, y += 2 * OCT__UNIT * ys)
+        OCT__K(oct__mul_unit)(1, w, k, x, x + us, y, y + OCT__UNIT * ys, ys, mode);
+    if (u < n_units) OCT__K(oct__mul_unit)(0, w, k, x, x, y, y, ys, mode);
+#else
+    for (; u < n_units; u++, x += us, y += OCT__UNIT * ys)
+        for (int v = 0; v < OCT__PANEL; v += 2 * VW)
+            for (int c = 0; c < OCT__UNIT; c += OCT__COLUMNS) {
+                float *o = y + (size_t)c * ys + v;
+                OCT__K(oct__mul_unit)(1, w + v, k, x + c, x + c, o, o + VW, ys, mode);
+            }
+#endif
 }
 
 /* --- functions of one number --------------------------------------------------------------
@@ -8877,6 +8968,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #endif
     OCT__WORDS, OCT__TILE,
     OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul), OCT__B(oct__mul_f),
+    OCT__B(oct__pack_f), OCT__B(oct__mul_units),
     OCT__B(oct__att_mul), OCT__B(oct__softmax), OCT__B(oct__join), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
     OCT__B(oct__add), OCT__B(oct__to_f16), OCT__B(oct__from_f16), OCT__B(oct__from_s8), OCT__B(oct__expv)
 };
@@ -8937,6 +9029,10 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef OCT__SUMS
 #undef OCT__TOKEN
 #undef v_times
+#undef OCT__EACH_TOKEN
+#undef OCT__EACH_COLUMN
+#undef OCT__VECTORS
+#undef OCT__COLUMNS
 #undef OCT__CAT_
 #undef OCT__CAT
 #undef OCT__K
