@@ -1095,6 +1095,7 @@ static void oct__dequant_row(int type, const void *src, float *dst, int64_t n) {
  */
 #define OCT__PANEL   16            /* rows of a panel */
 #define OCT__K_QUANT 512           /* k of a panel unpacked at once for int8: 8 KiB; whole blocks of every type */
+#define OCT__PIECE   (OCT__K_QUANT / 32)   /* groups of 32 in it */
 #define OCT__K_FLOAT 256           /* k of a float panel, and of one chain of additions: 16 KiB */
 #define OCT__KEYS    64            /* keys of an attention tile */
 #define OCT__Q_BLOCK 24            /* rows of queries that meet a tile at once: whole tiles of 4, 6, 8 and 12 */
@@ -1134,11 +1135,13 @@ enum {
 };
 /* One tile from some group on, as a kernel reads it.  Some groups have a second int8 (oct__acts, chapter 8). */
 typedef struct oct__qtile {
-    const uint32_t *x, *rest;      /* blocks; of those groups, one after another */
-    const int32_t  *list;          /* which they are: ascending, closed by INT32_MAX */
-    int             first;         /* x's group */
+    const uint32_t *x;             /* blocks */
     int             n;             /* tokens */
-    size_t          next;          /* words from here to the same place of the next tile */
+    size_t          next;          /* words from here to the same place of the next tile, to be asked for; 0: do not */
+    const uint32_t *rest;          /* tokens' blocks of n = 1, rest_step words apart; NULL: none in this tile */
+    const int32_t  *list, *ends;   /* of token t, entries ends[t * ends_step] to ends[t * ends_step + 1] are of this piece of k; */
+    size_t          rest_step, list_step, ends_step;        /* list[t * list_step + entry]: their groups, from x on */
+    int             first;         /* x's group */
 } oct__qtile;
 
 typedef struct oct__kernels oct__kernels;
@@ -1157,8 +1160,8 @@ struct oct__kernels {
     void (*unpack_f)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p, float *y);
     /* x [32 * n_groups] -> column t of the blocks, of `words` rows, of a tile of n tokens */
     void (*quantise)(const float *x, int n_groups, uint32_t *blocks, int words, int t, int n);
-    /* acc [n, 16] += p x the tile's n tokens; the tile begins at p's first k */
-    void (*mul)(const oct__panel *p, int k, const oct__qtile *x, float *acc);
+    /* acc [n, 16] += p x the tile's n tokens, and rest [n, 16] += p x their second int8; the tile begins at p's first k */
+    void (*mul)(const oct__panel *p, int k, const oct__qtile *x, float *acc, float *rest);
     /* y [n, 16 * n_panels], rows y_stride apart, from w [n_panels][k, 16], panels w_stride apart, and x [n, k] */
     void (*mul_f)(const float *w, size_t w_stride, int n_panels, int k, const float *x, size_t x_stride, int n,
                   float *y, size_t y_stride, int mode);
@@ -4270,7 +4273,7 @@ typedef struct oct__compute {
 } oct__compute;
 
 #define OCT__TOKENS  600                   /* tokens that meet a panel before it is unpacked again; whole tiles of 4, 6, 8 and 12 */
-#define OCT__PANELS  4                     /* float panels that meet tokens together */
+#define OCT__PANELS  4                     /* panels that meet tokens together */
 #define OCT__SPAN    512                   /* keys with a softmax of their own */
 #define OCT__Q_ROWS  192                   /* rows of queries of an attention task: a tile of the cache is unpacked once for them */
 #define OCT__Q_FEW   8                     /* so few rows read half floats where they lie */
@@ -4305,18 +4308,23 @@ static int oct__region(const oct__compute *c, int n_tok) { return oct__foreign(c
 /* --- scratch memory of one task ------------------------------------------------------ */
 
 typedef struct oct__mm_scratch {
-    oct__panel     panel;
+    oct__panel     panel, panels[OCT__PANELS];          /* panel is panels[0] */
     float         *f;                      /* [PANELS][K_FLOAT, 16] */
+    float         *rest;                   /* [PANELS][TOKENS, 16]: sums of the second int8 */
     float         *acc;                    /* [TOKENS, PANELS * 16] */
     unsigned char *rows;                   /* [16] parts of rows, where a matrix has fewer left */
 } oct__mm_scratch;
 
 static void oct__mm_scratch_take(oct__arena *a, oct__mm_scratch *s) {
-    memset(&s->panel, 0, sizeof s->panel);
-    s->panel.u = OCT__TAKE(a, unsigned char, (size_t)OCT__K_QUANT * OCT__PANEL);
-    s->panel.s = OCT__TAKE(a, float, (size_t)OCT__K_QUANT / 16 * OCT__PANEL);
-    s->panel.m = OCT__TAKE(a, float, (size_t)OCT__K_QUANT / 16 * OCT__PANEL);
+    memset(s->panels, 0, sizeof s->panels);
+    for (int i = 0; i < OCT__PANELS; i++) {
+        s->panels[i].u = OCT__TAKE(a, unsigned char, (size_t)OCT__K_QUANT * OCT__PANEL);
+        s->panels[i].s = OCT__TAKE(a, float, (size_t)OCT__K_QUANT / 16 * OCT__PANEL);
+        s->panels[i].m = OCT__TAKE(a, float, (size_t)OCT__K_QUANT / 16 * OCT__PANEL);
+    }
+    s->panel = s->panels[0];
     s->f = OCT__TAKE(a, float, (size_t)OCT__PANELS * OCT__K_FLOAT * OCT__PANEL);
+    s->rest = OCT__TAKE(a, float, (size_t)OCT__PANELS * OCT__TOKENS * OCT__PANEL);
     s->acc = OCT__TAKE(a, float, (size_t)OCT__TOKENS * OCT__PANELS * OCT__PANEL);
     s->rows = OCT__TAKE(a, unsigned char, (size_t)OCT__PANEL * OCT__K_FLOAT * sizeof(float));
 }
@@ -4380,17 +4388,17 @@ static oct__arena oct__task_arena(const oct__compute *c, int task) {
  *
  * One scale for 32 numbers loses the small ones beside an outlier, and real networks have a few channels that are a
  * hundred times the others.  A group whose largest number is over twice the row's usual one therefore gets a second
- * int8: of what the first left over.  It is multiplied right after the first, as one more group.  A tile of tokens has one
- * list of such groups; a token that would not need one has zeros there, which change nothing.  On SmolLM2-135M this
- * lowers the logits' distance from F32 activations (1 - cosine) sixfold, for a tenth of the groups; on rows without
+ * int8: of what the first left over.  Those are multiplied group by group and token by token, into sums of their own that
+ * are added at the end.  On SmolLM2-135M this lowers the logits' distance from F32 activations (1 - cosine) sixfold; on rows without
  * outliers it costs nothing. */
 typedef struct oct__acts {
     const float *x;                        /* [n_tok, cols] */
     int          n_tok, cols;
     bool         quantised;
     uint32_t    *q;                        /* tiles of blocks */
-    uint32_t    *rest;                     /* of each tile, those groups' blocks one after another */
-    int32_t     *list;                     /* [n_tok, cols / 32 + 1] at a tile's first token: which groups these are */
+    uint32_t    *rest;                     /* [n_tok][cols / 32]: a token's groups of this kind, as blocks of n = 1 */
+    int32_t     *list;                     /* [n_tok, cols / 32]: which they are, ascending */
+    int32_t     *ends;                     /* [n_tok, pieces + 1]: how many there are before each piece of k */
     float       *f;                        /* [n_tok / 12][cols, 12]: whole units of x for float panels; see oct__acts_pack */
     bool         packed;                   /* f is made */
 } oct__acts;
@@ -4400,25 +4408,31 @@ static void oct__acts_take(oct__arena *a, oct__acts *acts, int max_tok, int max_
     memset(acts, 0, sizeof *acts);
     acts->q = OCT__TAKE(a, uint32_t, n * groups * OCT__Q_WIDE);
     acts->rest = OCT__TAKE(a, uint32_t, n * groups * OCT__Q_WIDE);
-    acts->list = OCT__TAKE(a, int32_t, n * (groups + 1));
+    acts->list = OCT__TAKE(a, int32_t, n * groups);
+    acts->ends = OCT__TAKE(a, int32_t, n * (groups / OCT__PIECE + 2));
     acts->f = OCT__TAKE(a, float, n * (size_t)max_cols);
 }
 /* Where group g begins in the tile of n tokens that begins with token t. */
 static size_t oct__block_at(const oct__kernels *k, const oct__acts *acts, int t, int n, int g) {
     return ((size_t)t * (size_t)(acts->cols / 32) + (size_t)n * (size_t)g) * (size_t)k->words;
 }
-/* The tile that begins with token t, from group g on. */
-static oct__qtile oct__tile_at(const oct__kernels *k, const oct__acts *acts, int t, int g) {
+static size_t oct__pieces(int cols) { return ((size_t)cols + OCT__K_QUANT - 1) / OCT__K_QUANT; }
+/* The tile that begins with token t, from piece i of k on. */
+static oct__qtile oct__tile_at(const oct__kernels *k, const oct__acts *acts, int t, int i) {
     oct__qtile x;
-    const int32_t *list = acts->list + (size_t)t * (size_t)(acts->cols / 32 + 1);
-    int before = 0;
-    while (list[before] < g) before++;
+    const size_t groups = (size_t)(acts->cols / 32), pieces = oct__pieces(acts->cols);
     x.n = OCT__MIN(k->tile, acts->n_tok - t);
-    x.first = g;
+    x.first = i * OCT__PIECE;
+    x.x = acts->q + oct__block_at(k, acts, t, x.n, x.first);
     x.next = oct__block_at(k, acts, x.n, 0, 0);
-    x.list = list + before;
-    x.x = acts->q + oct__block_at(k, acts, t, x.n, g);
-    x.rest = acts->rest + oct__block_at(k, acts, t, x.n, before);
+    x.rest_step = groups * (size_t)k->words;
+    x.list_step = groups;
+    x.ends_step = pieces + 1;
+    x.list = acts->list + (size_t)t * groups;
+    x.ends = acts->ends + (size_t)t * x.ends_step + (size_t)i;
+    x.rest = NULL;
+    for (int j = 0; j < x.n; j++)
+        if (acts->ends[(size_t)(t + j) * x.ends_step + pieces]) x.rest = acts->rest + (size_t)t * x.rest_step;
     return x;
 }
 
@@ -4434,38 +4448,31 @@ static void oct__rest_of(const uint32_t *block, const float *x, int t, int n, fl
     const float d = oct__bits_f32(block[OCT__Q_D * n + t]);
     for (int i = 0; i < 32; i++) rest[i] = x[i] - d * (float)(signed char)(block[i / 4 * n + t] >> i % 4 * 8 & 255u);
 }
-/* The second int8 of the tile that begins with token t0 and has n. */
-static void oct__acts_rest(const oct__kernels *k, oct__acts *acts, const uint32_t *tile, int t0, int n) {
-    const int n_groups = acts->cols / 32;
-    const size_t step = (size_t)k->words * (size_t)n;
-    const float *d = (const float *)(const void *)(tile + OCT__Q_D * n);
-    float limit[OCT__TILE_MAX], rest[32];
-    int32_t *list = acts->list + (size_t)t0 * (size_t)(n_groups + 1);
-    int n_rest = 0;
-    for (int t = 0; t < n; t++) {
-        const float root = oct__rest_limit(d + t, n_groups, step);
-        limit[t] = root * root;
+/* The second int8 of token t of a tile that begins with token t0 and has n. */
+static void oct__acts_rest(const oct__kernels *k, oct__acts *acts, const uint32_t *tile, int t0, int t, int n) {
+    const size_t groups = (size_t)(acts->cols / 32), step = (size_t)k->words * (size_t)n, row = (size_t)(t0 + t);
+    const float *d = (const float *)(const void *)(tile + OCT__Q_D * n + t), *x = acts->x + row * (size_t)acts->cols;
+    const float root = oct__rest_limit(d, (int)groups, step), limit = root * root;
+    uint32_t *blocks = acts->rest + row * groups * (size_t)k->words;
+    int32_t *list = acts->list + row * groups, *ends = acts->ends + row * (oct__pieces(acts->cols) + 1), n_rest = 0;
+    float rest[32];
+    for (size_t g = 0; g < groups; g++) {
+        if (g % OCT__PIECE == 0) *ends++ = n_rest;
+        if (!(d[g * step] > limit)) continue;
+        oct__rest_of(tile + g * step, x + 32 * g, t, n, rest);
+        k->quantise(rest, 1, blocks + (size_t)n_rest * (size_t)k->words, k->words, 0, 1);
+        list[n_rest++] = (int32_t)g;
     }
-    for (int g = 0; g < n_groups; g++, d += step) {
-        bool any = false;
-        for (int t = 0; t < n; t++) any = any || d[t] > limit[t];
-        if (!any) continue;
-        for (int t = 0; t < n; t++) {
-            memset(rest, 0, sizeof rest);
-            if (d[t] > limit[t])
-                oct__rest_of(tile + (size_t)g * step, acts->x + (size_t)(t0 + t) * (size_t)acts->cols + 32 * g, t, n, rest);
-            k->quantise(rest, 1, acts->rest + oct__block_at(k, acts, t0, n, n_rest), k->words, t, n);
-        }
-        list[n_rest++] = g;
-    }
-    list[n_rest] = INT32_MAX;
+    *ends = n_rest;
 }
 /* int8 of the tile that begins with token t0. */
 static void oct__acts_tile(const oct__kernels *k, oct__acts *acts, int t0) {
     const int n = OCT__MIN(k->tile, acts->n_tok - t0);
     uint32_t *tile = acts->q + oct__block_at(k, acts, t0, n, 0);
-    for (int t = 0; t < n; t++) k->quantise(acts->x + (size_t)(t0 + t) * (size_t)acts->cols, acts->cols / 32, tile, k->words, t, n);
-    oct__acts_rest(k, acts, tile, t0, n);
+    for (int t = 0; t < n; t++) {
+        k->quantise(acts->x + (size_t)(t0 + t) * (size_t)acts->cols, acts->cols / 32, tile, k->words, t, n);
+        oct__acts_rest(k, acts, tile, t0, t, n);
+    }
 }
 
 typedef struct oct__acts_run { oct__compute *c; oct__acts *acts; int counter; } oct__acts_run;
@@ -4570,27 +4577,45 @@ static void oct__mm_out(const oct__mm *job, const float *acc, size_t acc_stride,
         else for (int r = 0; r < n_rows; r++) y[r] = a[r] + job->bias[row + r];
     }
 }
-/* One panel in int8, tokens t0 .. t0 + n - 1 (t0 begins a tile).  True: stop. */
-static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int t0, int n, int task,
-                         size_t *work) {
+/* Panel i of a piece of k, and the tile of tokens t .. of this block: acc and rest, and at the end y. */
+static void oct__mm_int8_tile(const oct__mm_run *run, const oct__mm *job, const oct__mm_scratch *s, const oct__qtile *tile, int row, int i,
+                              int t0, int t, int k0, int k1) {
+    const oct__kernels *k = run->c->k;
+    const size_t at = ((size_t)i * OCT__TOKENS + (size_t)t) * OCT__PANEL;
+    const int first = row + i * OCT__PANEL, n_acc = tile->n * OCT__PANEL;
+    const bool last = k1 == job->w->cols;
+    float *acc = s->acc + at, *rest = s->rest + at;
+    if (k0 == 0) memset(acc, 0, (size_t)n_acc * sizeof *acc);
+    if (k0 == 0 && tile->rest) memset(rest, 0, (size_t)n_acc * sizeof *rest);
+    if (last) oct__mm_out_ahead(job, first, t0 + t, tile->n);
+    k->mul(&s->panels[i], k1 - k0, tile, acc, rest);
+    if (!last) return;
+    if (tile->rest) k->add(acc, rest, n_acc);
+    oct__mm_out(job, acc, OCT__PANEL, first, OCT__MIN(job->w->rows - first, OCT__PANEL), t0 + t, tile->n);
+}
+/* Up to OCT__PANELS panels in int8, tokens t0 .. t0 + n - 1 (t0 begins a tile): a tile comes into the first cache once for
+ * all of them.  True: stop. */
+static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int n_panels, int t0, int n,
+                         int task, size_t *work) {
     const oct__mat *w = job->w;
     const oct__kernels *k = run->c->k;
-    const int n_rows = OCT__MIN(w->rows - row, OCT__PANEL);
     for (int k0 = 0; k0 < w->cols; k0 += OCT__K_QUANT) {
         const int k1 = OCT__MIN(w->cols, k0 + OCT__K_QUANT);
-        size_t row_bytes;
-        if (oct__poll(run->c, task, work, (size_t)n * OCT__PANEL * (size_t)(k1 - k0))) return true;
-        const unsigned char *rows = oct__mm_rows(w, row, n_rows, k0, k1, s->rows, &row_bytes);
-        oct__mm_ahead(w, row, k0, n, &s->panel);
-        k->unpack(w->type, rows, row_bytes, k1 - k0, &s->panel);
+        if (oct__poll(run->c, task, work, (size_t)n * OCT__PANEL * (size_t)n_panels * (size_t)(k1 - k0))) return true;
+        for (int i = 0; i < n_panels; i++) {
+            size_t row_bytes;
+            const int first = row + i * OCT__PANEL;
+            const unsigned char *rows = oct__mm_rows(w, first, OCT__MIN(w->rows - first, OCT__PANEL), k0, k1, s->rows, &row_bytes);
+            s->panels[i].group = s->panel.group;
+            s->panels[i].zero_shift = s->panel.zero_shift;
+            s->panels[i].u_max = s->panel.u_max;
+            oct__mm_ahead(w, first, k0, n, &s->panels[i]);
+            k->unpack(w->type, rows, row_bytes, k1 - k0, &s->panels[i]);
+        }
         for (int t = 0, n_tile; t < n; t += n_tile) {
-            const oct__qtile tile = oct__tile_at(k, run->acts, t0 + t, k0 / 32);
-            float *acc = s->acc + t * OCT__PANEL;
+            oct__qtile tile = oct__tile_at(k, run->acts, t0 + t, k0 / OCT__K_QUANT);
             n_tile = tile.n;
-            if (k0 == 0) memset(acc, 0, (size_t)n_tile * OCT__PANEL * sizeof *acc);
-            if (k1 == w->cols) oct__mm_out_ahead(job, row, t0 + t, n_tile);
-            k->mul(&s->panel, k1 - k0, &tile, acc);
-            if (k1 == w->cols) oct__mm_out(job, acc, OCT__PANEL, row, n_rows, t0 + t, n_tile);
+            for (int i = 0; i < n_panels; i++, tile.next = 0) oct__mm_int8_tile(run, job, s, &tile, row, i, t0, t, k0, k1);
         }
     }
     return false;
@@ -4646,13 +4671,13 @@ static void oct__mm_task(void *arg, int task) {
             const oct__type_info *type = oct__type(job->w->type);
             const int have = oct__mm_panels(job->w) - first;
             const bool int8 = !oct__mm_is_float(run->acts, job->w);
-            const int step = int8 ? 1 : OCT__MIN(OCT__PANELS, OCT__MIN(left, have));
+            const int most = int8 && run->t1 - run->t0 <= 4 ? 1 : OCT__PANELS, step = OCT__MIN(most, OCT__MIN(left, have));
             s.panel.group = type->group;
             s.panel.zero_shift = type->zero_shift;
             s.panel.u_max = type->u_max;
             for (int t = run->t0; t < run->t1; t += block) {
                 const int n = OCT__MIN(block, run->t1 - t), row = first * OCT__PANEL;
-                if (int8 ? oct__mm_int8(run, job, &s, row, t, n, task, &work)
+                if (int8 ? oct__mm_int8(run, job, &s, row, step, t, n, task, &work)
                          : oct__mm_float(run, job, &s, row, step, t, n, task, &work)) return;
             }
             first += step;
@@ -7788,8 +7813,7 @@ static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int vecs, const
     const int steps = half ? 4 : 8, has_min = p->zero_shift == 32, start = OCT__K(oct__start_row)(half, p->zero_shift) * ld;
     const unsigned char *u = p->u + 4 * row;
     const float *s = p->s + row, *m = p->m + row;
-    const uint32_t *x = tile->x + t, *rest = tile->rest + t;
-    const int32_t *list = tile->list;
+    const uint32_t *x = tile->x + t;
     const VF minus = v_dup(-OCT__MAGIC_F);
 #if defined(OCT__ISA_NEON)
     const VI flip = vi_dup(0x80808080u);
@@ -7801,101 +7825,92 @@ static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int vecs, const
     OCT__ALL(OCT__X)
 #undef OCT__X
     for (int g = 0; g < k / 32; g++, x += OCT__WORDS * ld) {
-        const int again = *list == tile->first + g;         /* once more, with the second int8 */
-        if (n > 4 && row == 0)                              /* the next tile comes from the second cache: ask for it now */
+        if (n > 4 && row == 0 && tile->next)                /* the next tile comes from the second cache: ask for it now */
             for (int i = 0; i < (has_min ? OCT__Q_D32 : OCT__Q_S32) * ld + 16; i += 16) __builtin_prefetch(x + tile->next + i);
         for (int h = 0; h <= half; h++, u += 4 * steps * OCT__PANEL, s += OCT__PANEL, m += OCT__PANEL) {
-            const uint32_t *b = x;
-            for (int pass = 0; ; pass = 1, b = rest) {
-                const uint32_t *q = b + h * 4 * ld, *starts = b + start + h * 3 * ld;
-                const float *d = (const float *)(const void *)(b + OCT__Q_D * ld);
-                const float *mins = (const float *)(const void *)(b + (half ? OCT__Q_D16 + h : OCT__Q_D32) * ld);
-                const unsigned char *v = u;
-                VC OCT__SUMS(a), OCT__SUMS(b);
-                int j = steps;
-                /* the loops over j run at least once; said so, gcc keeps each sum in its register */
-                if (mode == OCT__MODE_SUM16) {
+            const uint32_t *q = x + h * 4 * ld, *starts = x + start + h * 3 * ld;
+            const float *d = (const float *)(const void *)(x + OCT__Q_D * ld);
+            const float *mins = (const float *)(const void *)(x + (half ? OCT__Q_D16 + h : OCT__Q_D32) * ld);
+            const unsigned char *v = u;
+            VC OCT__SUMS(a), OCT__SUMS(b);
+            int j = steps;
+            /* the loops over j run at least once; said so, gcc keeps each sum in its register */
+            if (mode == OCT__MODE_SUM16) {
 #if OCT__X86_MADD
-                    VH OCT__SUMS(c), OCT__SUMS(e);
+                VH OCT__SUMS(c), OCT__SUMS(e);
 #define OCT__X(i) c##i = (VH)vi_zero(); e##i = c##i;
-                    OCT__EACH12(OCT__X)
+                OCT__EACH12(OCT__X)
 #undef OCT__X
-                    do {
-                        const VI w0 = vi_load(v), w1 = vecs > 1 ? vi_load(v + 4 * VW) : w0;
-#define OCT__X(i) { const VI y = vi_dup(q[i]); c##i += (VH)vi_maddubs(w0, y); if (vecs > 1) e##i += (VH)vi_maddubs(w1, y); }
-                        OCT__EACH12(OCT__X)
-#undef OCT__X
-                        v += 4 * OCT__PANEL;
-                        q += ld;
-                    } while (--j);
-#define OCT__X(i) { const VC y = (VC)vi_dup(starts[i]); \
-                    a##i = (VC)vi_madd16((VI)c##i, ones) + y; if (vecs > 1) b##i = (VC)vi_madd16((VI)e##i, ones) + y; }
-                    OCT__EACH12(OCT__X)
-#undef OCT__X
-#endif
-                } else {
-#define OCT__X(i) a##i = (VC)vi_dup(starts[i]); b##i = a##i;
-                    OCT__EACH12(OCT__X)
-#undef OCT__X
-                }
-#if OCT__X86_MADD
-                if (mode == OCT__MODE_PAIR) {
-                    do {
-                        const VI w0 = vi_load(v), w1 = vi_load(v + 4 * OCT__PANEL);
-                        const VI z0 = vecs > 1 ? vi_load(v + 4 * VW) : w0, z1 = vecs > 1 ? vi_load(v + 4 * VW + 4 * OCT__PANEL) : w1;
-#define OCT__X(i) { const VI y = vi_dup(q[i]), y1 = vi_dup(q[ld + i]); \
-                        a##i += (VC)vi_madd16(vi_add16(vi_maddubs(w0, y), vi_maddubs(w1, y1)), ones); \
-                        if (vecs > 1) b##i += (VC)vi_madd16(vi_add16(vi_maddubs(z0, y), vi_maddubs(z1, y1)), ones); }
-                        OCT__EACH12(OCT__X)
-#undef OCT__X
-                        v += 8 * OCT__PANEL;
-                        q += 2 * ld;
-                    } while (j -= 2);
-                } else if (mode == OCT__MODE_WIDE) {
-                    q = b + OCT__Q_WORDS * ld;
-                    do {
-                        const VI w = vi_load(v), w1 = vi_and(vi_shr(w, 8), even), w0 = vi_and(w, even);
-                        const VI z = vecs > 1 ? vi_load(v + 4 * VW) : w, z1 = vi_and(vi_shr(z, 8), even), z0 = vi_and(z, even);
-#define OCT__X(i) { const VI y = vi_dup(q[i]), y1 = vi_dup(q[ld + i]); \
-                        a##i += (VC)vi_madd16(w0, y); a##i += (VC)vi_madd16(w1, y1); \
-                        if (vecs > 1) { b##i += (VC)vi_madd16(z0, y); b##i += (VC)vi_madd16(z1, y1); } }
-                        OCT__EACH12(OCT__X)
-#undef OCT__X
-                        v += 4 * OCT__PANEL;
-                        q += 2 * ld;
-                    } while (--j);
-                }
-#else
                 do {
-#if defined(OCT__ISA_NEON)
-                    const VI w0 = vi_xor(vi_load(v), flip), w1 = vecs > 1 ? vi_xor(vi_load(v + 4 * VW), flip) : w0;
-#else
                     const VI w0 = vi_load(v), w1 = vecs > 1 ? vi_load(v + 4 * VW) : w0;
-#endif
-#define OCT__X(i) vi_dot_at(a##i, w0, q + i); if (vecs > 1) vi_dot_at(b##i, w1, q + i);
+#define OCT__X(i) { const VI y = vi_dup(q[i]); c##i += (VH)vi_maddubs(w0, y); if (vecs > 1) e##i += (VH)vi_maddubs(w1, y); }
                     OCT__EACH12(OCT__X)
 #undef OCT__X
                     v += 4 * OCT__PANEL;
                     q += ld;
                 } while (--j);
-#endif
-                if (n == 1 && row == 0 && h == 0) oct__ahead(p, g, 1, 1);
-                const VF s0 = v_load(s), s1 = vecs > 1 ? v_load(s + VW) : s0, z0 = v_mul(s0, minus), z1 = v_mul(s1, minus);
-#define OCT__X(i) f##i = v_fma(v_times(a##i, s0, z0), v_dup(d[i]), f##i); if (vecs > 1) h##i = v_fma(v_times(b##i, s1, z1), v_dup(d[i]), h##i);
+#define OCT__X(i) { const VC y = (VC)vi_dup(starts[i]); \
+                a##i = (VC)vi_madd16((VI)c##i, ones) + y; if (vecs > 1) b##i = (VC)vi_madd16((VI)e##i, ones) + y; }
                 OCT__EACH12(OCT__X)
 #undef OCT__X
-                if (has_min) {
-                    const VF m0 = v_load(m), m1 = vecs > 1 ? v_load(m + VW) : m0;
-#define OCT__X(i) f##i = v_fma(m0, v_dup(mins[i]), f##i); if (vecs > 1) h##i = v_fma(m1, v_dup(mins[i]), h##i);
+#endif
+            } else {
+#define OCT__X(i) a##i = (VC)vi_dup(starts[i]); b##i = a##i;
+                OCT__EACH12(OCT__X)
+#undef OCT__X
+            }
+#if OCT__X86_MADD
+            if (mode == OCT__MODE_PAIR) {
+                do {
+                    const VI w0 = vi_load(v), w1 = vi_load(v + 4 * OCT__PANEL);
+                    const VI z0 = vecs > 1 ? vi_load(v + 4 * VW) : w0, z1 = vecs > 1 ? vi_load(v + 4 * VW + 4 * OCT__PANEL) : w1;
+#define OCT__X(i) { const VI y = vi_dup(q[i]), y1 = vi_dup(q[ld + i]); \
+                    a##i += (VC)vi_madd16(vi_add16(vi_maddubs(w0, y), vi_maddubs(w1, y1)), ones); \
+                    if (vecs > 1) b##i += (VC)vi_madd16(vi_add16(vi_maddubs(z0, y), vi_maddubs(z1, y1)), ones); }
                     OCT__EACH12(OCT__X)
 #undef OCT__X
-                }
-                if (!again || pass) break;
+                    v += 8 * OCT__PANEL;
+                    q += 2 * ld;
+                } while (j -= 2);
+            } else if (mode == OCT__MODE_WIDE) {
+                q = x + OCT__Q_WORDS * ld;
+                do {
+                    const VI w = vi_load(v), w1 = vi_and(vi_shr(w, 8), even), w0 = vi_and(w, even);
+                    const VI z = vecs > 1 ? vi_load(v + 4 * VW) : w, z1 = vi_and(vi_shr(z, 8), even), z0 = vi_and(z, even);
+#define OCT__X(i) { const VI y = vi_dup(q[i]), y1 = vi_dup(q[ld + i]); \
+                    a##i += (VC)vi_madd16(w0, y); a##i += (VC)vi_madd16(w1, y1); \
+                    if (vecs > 1) { b##i += (VC)vi_madd16(z0, y); b##i += (VC)vi_madd16(z1, y1); } }
+                    OCT__EACH12(OCT__X)
+#undef OCT__X
+                    v += 4 * OCT__PANEL;
+                    q += 2 * ld;
+                } while (--j);
             }
-        }
-        if (again) {
-            list++;
-            rest += OCT__WORDS * ld;
+#else
+            do {
+#if defined(OCT__ISA_NEON)
+                const VI w0 = vi_xor(vi_load(v), flip), w1 = vecs > 1 ? vi_xor(vi_load(v + 4 * VW), flip) : w0;
+#else
+                const VI w0 = vi_load(v), w1 = vecs > 1 ? vi_load(v + 4 * VW) : w0;
+#endif
+#define OCT__X(i) vi_dot_at(a##i, w0, q + i); if (vecs > 1) vi_dot_at(b##i, w1, q + i);
+                OCT__EACH12(OCT__X)
+#undef OCT__X
+                v += 4 * OCT__PANEL;
+                q += ld;
+            } while (--j);
+#endif
+            if (n == 1 && row == 0 && h == 0) oct__ahead(p, g, 1, 1);
+            const VF s0 = v_load(s), s1 = vecs > 1 ? v_load(s + VW) : s0, z0 = v_mul(s0, minus), z1 = v_mul(s1, minus);
+#define OCT__X(i) f##i = v_fma(v_times(a##i, s0, z0), v_dup(d[i]), f##i); if (vecs > 1) h##i = v_fma(v_times(b##i, s1, z1), v_dup(d[i]), h##i);
+            OCT__EACH12(OCT__X)
+#undef OCT__X
+            if (has_min) {
+                const VF m0 = v_load(m), m1 = vecs > 1 ? v_load(m + VW) : m0;
+#define OCT__X(i) f##i = v_fma(m0, v_dup(mins[i]), f##i); if (vecs > 1) h##i = v_fma(m1, v_dup(mins[i]), h##i);
+                OCT__EACH12(OCT__X)
+#undef OCT__X
+            }
         }
     }
 #define OCT__X(i) v_store(acc + i * OCT__PANEL + row, f##i); if (vecs > 1) v_store(acc + i * OCT__PANEL + row + VW, h##i);
@@ -7907,25 +7922,83 @@ static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int vecs, const
 static OCT__INLINE void OCT__K(oct__mul_rows)(const int n, const int mode, const int half, const int ld, const oct__panel *p, int k,
                                               const oct__qtile *tile, int t, float *acc) {
     for (int row = 0; row < OCT__PANEL; row += OCT__VECS * VW)
-        OCT__K(oct__mul_tile)(n, OCT__VECS, mode, half, ld, p, row, k, tile, t, acc + t * OCT__PANEL);
+        OCT__K(oct__mul_tile)(n, OCT__VECS, mode, half, ld, p, row, k, tile, t, acc);
 }
-static OCT__INLINE void OCT__K(oct__mul_mode)(const int mode, const int half, const oct__panel *p, int k, const oct__qtile *tile, float *acc) {
+/* One token alone, or one group of its second int8. */
+static void OCT__K(oct__mul_one)(int mode, const int half, int ld, const oct__panel *p, int k, const oct__qtile *tile, int t, float *acc) {
+    if (half) OCT__K(oct__mul_rows)(1, mode, 1, ld, p, k, tile, t, acc);
+    else OCT__K(oct__mul_rows)(1, mode, 0, ld, p, k, tile, t, acc);
+}
+#if !OCT__X86_MADD
+/* y [16] += one group of 32 x one block of n = 1, in two chains. */
+static OCT__INLINE void OCT__K(oct__mul_group)(const int half, const oct__panel *p, int g, const uint32_t *x, float *y) {
+    const int has_min = p->zero_shift == 32, start = OCT__K(oct__start_row)(half, p->zero_shift);
+    const VF minus = v_dup(-OCT__MAGIC_F), d = v_dup(oct__bits_f32(x[OCT__Q_D]));
+    for (int row = 0; row < OCT__PANEL; row += VW) {
+        VF f = v_load(y + row);
+        for (int h = 0; h <= half; h++) {
+            const size_t at = (size_t)((g << half) + h) * OCT__PANEL + (size_t)row;
+            const unsigned char *u = p->u + 32 * g * OCT__PANEL + 16 * h * OCT__PANEL + 4 * row;
+            VC a = (VC)vi_dup(x[start + 3 * h]), b = (VC)vi_zero();
+            for (int i = 0; i < (half ? 4 : 8); i += 2, u += 8 * OCT__PANEL) {
+#if defined(OCT__ISA_NEON)
+                const VI flip = vi_dup(0x80808080u), w0 = vi_xor(vi_load(u), flip), w1 = vi_xor(vi_load(u + 4 * OCT__PANEL), flip);
+#else
+                const VI w0 = vi_load(u), w1 = vi_load(u + 4 * OCT__PANEL);
+#endif
+                vi_dot_at(a, w0, x + 4 * h + i);
+                vi_dot_at(b, w1, x + 4 * h + i + 1);
+            }
+            const VF s = v_load(p->s + at);
+            f = v_fma(v_times(vi_add((VI)a, (VI)b), s, v_mul(s, minus)), d, f);
+            if (has_min) f = v_fma(v_load(p->m + at), v_dup(oct__bits_f32(x[half ? OCT__Q_D16 + h : OCT__Q_D32])), f);
+        }
+        v_store(y + row, f);
+    }
+}
+#endif
+/* rest [16] += p x the second int8 of token t. */
+static OCT__INLINE void OCT__K(oct__mul_rest)(int mode, const int half, const oct__panel *p, const oct__qtile *tile, int t, float *rest) {
+    const int32_t *ends = tile->ends + (size_t)t * tile->ends_step, *list = tile->list + (size_t)t * tile->list_step;
+    const uint32_t *x = tile->rest + (size_t)t * tile->rest_step;
+    for (int e = ends[0]; e < ends[1]; e++) {
+        const int g = list[e] - tile->first;
+#if OCT__X86_MADD
+        oct__qtile one;
+        oct__panel part = *p;
+        memset(&one, 0, sizeof one);
+        one.n = 1;
+        one.x = x + (size_t)e * OCT__WORDS;
+        part.u += 32 * g * OCT__PANEL;
+        part.s += (g << half) * OCT__PANEL;
+        part.m += (g << half) * OCT__PANEL;
+        part.ahead = NULL;
+        OCT__K(oct__mul_one)(mode, half, 1, &part, 32, &one, 0, rest);
+#else
+        OCT__UNUSED(mode);
+        OCT__K(oct__mul_group)(half, p, g, x + (size_t)e * OCT__WORDS, rest);
+#endif
+    }
+}
+static OCT__INLINE void OCT__K(oct__mul_mode)(const int mode, const int half, const oct__panel *p, int k, const oct__qtile *tile, float *acc,
+                                              float *rest) {
     int t = 0;
     if (tile->n == OCT__TILE)
-        for (; t < OCT__TILE; t += OCT__STEP) OCT__K(oct__mul_rows)(OCT__STEP, mode, half, OCT__TILE, p, k, tile, t, acc);
-    for (; t + 4 <= tile->n; t += 4) OCT__K(oct__mul_rows)(4, mode, half, tile->n, p, k, tile, t, acc);
-    for (; t < tile->n; t++) OCT__K(oct__mul_rows)(1, mode, half, tile->n, p, k, tile, t, acc);
+        for (; t < OCT__TILE; t += OCT__STEP) OCT__K(oct__mul_rows)(OCT__STEP, mode, half, OCT__TILE, p, k, tile, t, acc + t * OCT__PANEL);
+    for (; t + 4 <= tile->n; t += 4) OCT__K(oct__mul_rows)(4, mode, half, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
+    for (; t < tile->n; t++) OCT__K(oct__mul_one)(mode, half, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
+    for (t = 0; tile->rest && t < tile->n; t++) OCT__K(oct__mul_rest)(mode, half, p, tile, t, rest + t * OCT__PANEL);
 }
-static void OCT__K(oct__mul)(const oct__panel *p, int k, const oct__qtile *x, float *acc) {
+static void OCT__K(oct__mul)(const oct__panel *p, int k, const oct__qtile *x, float *acc, float *rest) {
 #if OCT__X86_MADD
-    if (p->u_max <= 15 && p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_SUM16, 1, p, k, x, acc);
-    else if (p->u_max <= 15) OCT__K(oct__mul_mode)(OCT__MODE_SUM16, 0, p, k, x, acc);
-    else if (p->u_max <= 63 && p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_PAIR, 1, p, k, x, acc);
-    else if (p->u_max <= 63) OCT__K(oct__mul_mode)(OCT__MODE_PAIR, 0, p, k, x, acc);
-    else OCT__K(oct__mul_mode)(OCT__MODE_WIDE, 0, p, k, x, acc);
+    if (p->u_max <= 15 && p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_SUM16, 1, p, k, x, acc, rest);
+    else if (p->u_max <= 15) OCT__K(oct__mul_mode)(OCT__MODE_SUM16, 0, p, k, x, acc, rest);
+    else if (p->u_max <= 63 && p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_PAIR, 1, p, k, x, acc, rest);
+    else if (p->u_max <= 63) OCT__K(oct__mul_mode)(OCT__MODE_PAIR, 0, p, k, x, acc, rest);
+    else OCT__K(oct__mul_mode)(OCT__MODE_WIDE, 0, p, k, x, acc, rest);
 #else
-    if (p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_DOT, 1, p, k, x, acc);
-    else OCT__K(oct__mul_mode)(OCT__MODE_DOT, 0, p, k, x, acc);
+    if (p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_DOT, 1, p, k, x, acc, rest);
+    else OCT__K(oct__mul_mode)(OCT__MODE_DOT, 0, p, k, x, acc, rest);
 #endif
 }
 
