@@ -1169,13 +1169,13 @@ struct oct__kernels {
     void (*pack_f)(const float *x, size_t x_stride, int k, float *unit);
     /* y [12 * n_units, 16] as mul_f gives it, from one panel w [k, 16] and units [k, 12], unit_stride apart */
     void (*mul_units)(const float *w, int k, const float *units, size_t unit_stride, int n_units, float *y, size_t y_stride, int mode);
-    /* y [n, 16 * n_panels], rows y_stride apart, from panels w [k, 16] of F32 or half floats, w_stride numbers apart, and
-     * x [n, k <= 64], rows 64 apart; with chain the sums start from y */
-    void (*att_mul)(const void *w, int half, size_t w_stride, int n_panels, int k, const float *x, int n, float *y, size_t y_stride, int chain);
+    /* y [n, 16 * n_panels <= 64] from panels w [k, 16] of F32 or half floats, w_stride numbers apart, and x [n, k <= 64]; rows
+     * of x and y are 64 apart; with chain the sums start from y */
+    void (*att_mul)(const void *w, int half, size_t w_stride, int n_panels, int k, const float *x, int n, float *y, int chain);
     /* n <= 24 rows of an attention tile: s [n, 64] holds seen[i] scores in row i, gets exp(s - max).  max and sum [n] go
-     * on; acc [n, d], d in whole panels, is what was summed under the old max, and is brought to the new one. */
+     * on; acc [n, d], in blocks (chapter 8), is what was summed under the old max, and is brought to the new one. */
     void (*softmax)(float *s, const int *seen, int n, float *max, float *sum, float *acc, int d);
-    /* out [d] = a * out + b * acc */
+    /* out [d] = a * out + b * acc: rows of blocks */
     void (*join)(float *out, float a, const float *acc, float b, int d);
     void (*scale)(float *y, float a, int n);                                   /* y *= a */
     void (*norm)(float *y, const float *x, const float *w, const float *b, int n, float eps, int rms);
@@ -4277,7 +4277,6 @@ typedef struct oct__compute {
 #define OCT__SPAN    512                   /* keys with a softmax of their own */
 #define OCT__Q_ROWS  192                   /* rows of queries of an attention task: a tile of the cache is unpacked once for them */
 #define OCT__Q_FEW   8                     /* so few rows read half floats where they lie */
-#define OCT__Q_PART  16                    /* rows of a task that takes one span of keys */
 #define OCT__SMALL   ((size_t)1 << 15)     /* numbers that are not worth waking threads for */
 
 /* --- asking whether to stop ------------------------------------------------------ */
@@ -4329,13 +4328,15 @@ static void oct__mm_scratch_take(oct__arena *a, oct__mm_scratch *s) {
     s->rows = OCT__TAKE(a, unsigned char, (size_t)OCT__PANEL * OCT__K_FLOAT * sizeof(float));
 }
 
+/* Numbers of query rows lie in blocks: [Q_ROWS / Q_BLOCK][d64 / 64][Q_BLOCK, 64], so that kernels find a block's rows at
+ * constant distances. */
 typedef struct oct__att_scratch {
     float          *keys;                  /* [KEYS / 16][d32, 16] */
     float          *values;                /* [d32 / 16][KEYS, 16] */
     float          *scales;                /* [KEYS] of a Q8_0 cache */
-    float          *q;                     /* [Q_ROWS / Q_BLOCK][d64 / 64][Q_BLOCK, 64] */
+    float          *q;                     /* [Q_ROWS, d_head] in blocks */
     float          *s;                     /* [Q_BLOCK, KEYS] */
-    float          *acc, *out;             /* [Q_ROWS, d16]: of a span, of all */
+    float          *acc, *out;             /* [Q_ROWS, d16] in blocks: of a span, of all */
     float          *max, *sum, *out_max, *out_sum;      /* [Q_ROWS] */
     int            *limit;                 /* [Q_ROWS] keys that a row may see */
 } oct__att_scratch;
@@ -4346,14 +4347,14 @@ static size_t oct__d64(int d_head) { return ((size_t)d_head + 63) & ~(size_t)63;
 static size_t oct__d16(int d_head) { return ((size_t)d_head + 15) & ~(size_t)15; }
 
 static void oct__att_scratch_take(oct__arena *a, oct__att_scratch *s, int d_head) {
-    const size_t d32 = oct__d32(d_head), d16 = oct__d16(d_head), n = OCT__Q_ROWS;
+    const size_t d32 = oct__d32(d_head), d64 = oct__d64(d_head), n = OCT__Q_ROWS;
     s->keys = OCT__TAKE(a, float, OCT__KEYS * d32);
     s->values = OCT__TAKE(a, float, OCT__KEYS * d32);
     s->scales = OCT__TAKE(a, float, OCT__KEYS);
-    s->q = OCT__TAKE(a, float, n * oct__d64(d_head));
+    s->q = OCT__TAKE(a, float, n * d64);
     s->s = OCT__TAKE(a, float, OCT__Q_BLOCK * OCT__KEYS);
-    s->acc = OCT__TAKE(a, float, n * d16);
-    s->out = OCT__TAKE(a, float, n * d16);
+    s->acc = OCT__TAKE(a, float, n * d64);
+    s->out = OCT__TAKE(a, float, n * d64);
     s->max = OCT__TAKE(a, float, n);
     s->sum = OCT__TAKE(a, float, n);
     s->out_max = OCT__TAKE(a, float, n);
@@ -4970,7 +4971,7 @@ static void oct__kv_store(oct__compute *c, const oct__kv *kv, int pos, int n_tok
  * see it, so that what they need stays in the nearest cache.  Few rows (decoding) read an F16 cache where it lies.
  *
  * Every span of 512 keys has its own running softmax; spans are joined in order.  So spans may also be tasks: where there
- * are fewer parts than the threads want, a task takes one span of a part of up to 16 rows.  A row sums over just the
+ * are fewer parts than the threads want, a task takes one span of a part of up to 24 rows.  A row sums over just the
  * keys it may see, so what stands behind them cannot matter. */
 typedef struct oct__att_run {
     oct__compute  *c;
@@ -4994,11 +4995,16 @@ typedef struct oct__att_tile {
     int         half;
     size_t      panel;                     /* numbers of a panel */
 } oct__att_tile;
-/* y [n, 16 * n_panels] from n_steps steps of a tile's panels, from step `from` on, and x [n, n_steps], rows KEYS apart. */
-static void oct__att_mul(const oct__kernels *k, const oct__att_tile *w, int n_panels, int from, int n_steps, const float *x, int n, float *y,
-                         size_t y_stride, int chain) {
-    const size_t at = (size_t)from * OCT__PANEL * (w->half ? sizeof(uint16_t) : sizeof(float));
-    k->att_mul((const char *)w->p + at, w->half, w->panel, n_panels, n_steps, x, n, y, y_stride, chain);
+/* y [n, 16 * n_panels] from n_steps steps of n_panels panels, from panel p and step `from` on, and x [n, n_steps]; rows of
+ * a block. */
+static void oct__att_mul(const oct__kernels *k, const oct__att_tile *w, int p, int n_panels, int from, int n_steps, const float *x, int n,
+                         float *y, int chain) {
+    const size_t at = (size_t)p * w->panel + (size_t)from * OCT__PANEL;
+    k->att_mul((const char *)w->p + at * (w->half ? sizeof(uint16_t) : sizeof(float)), w->half, w->panel, n_panels, n_steps, x, n, y, chain);
+}
+/* Row r of numbers in blocks, and from one 64 of its numbers to the next. */
+static float *oct__att_row(float *x, int r, int d) {
+    return x + (size_t)(r / OCT__Q_BLOCK) * OCT__Q_BLOCK * oct__d64(d) + r % OCT__Q_BLOCK * OCT__KEYS;
 }
 
 /* Q8_0 as F32: blocks of 32 numbers, of 16 positions' keys or 64 positions' values. */
@@ -5030,15 +5036,17 @@ static oct__att_tile oct__att_tile_at(const oct__kernels *k, const oct__kv *kv, 
     }
     return tile;
 }
-/* acc [n, d16] += s x values, where row i sees seen[i] keys, the first `done` of them being summed already.  seen does not
+/* acc [n, d] += s x values, where row i sees seen[i] keys, the first `done` of them being summed already.  seen does not
  * fall with i: what all rows see is summed for all, then each half of them by itself. */
 static void oct__att_sum(const oct__kernels *k, const oct__att_tile *values, const float *s, const int *seen, int n, int done, float *acc,
-                         int d16) {
+                         int d) {
     const int half = n > 8 ? 8 : n / 2;
-    if (seen[0] > done) oct__att_mul(k, values, d16 / OCT__PANEL, done, seen[0] - done, s + done, n, acc, (size_t)d16, 1);
+    for (int i = 0; i < d && seen[0] > done; i += OCT__KEYS)
+        oct__att_mul(k, values, i / OCT__PANEL, (OCT__MIN(OCT__KEYS, d - i) + OCT__PANEL - 1) / OCT__PANEL, done, seen[0] - done, s + done, n,
+                     acc + i * OCT__Q_BLOCK, 1);
     if (seen[n - 1] == seen[0]) return;
-    oct__att_sum(k, values, s, seen, half, seen[0], acc, d16);
-    oct__att_sum(k, values, s + half * OCT__KEYS, seen + half, n - half, seen[0], acc + half * d16, d16);
+    oct__att_sum(k, values, s, seen, half, seen[0], acc, d);
+    oct__att_sum(k, values, s + half * OCT__KEYS, seen + half, n - half, seen[0], acc + half * OCT__KEYS, d);
 }
 /* Part i of the region's.  Late tokens come first: they see the most keys, and long work is best begun early. */
 static oct__att_part oct__att_part_at(const oct__att_run *run, int i) {
@@ -5055,10 +5063,6 @@ static oct__att_part oct__att_part_at(const oct__att_run *run, int i) {
 static int oct__att_parts(const oct__att_run *run) { return run->n_tokens * run->kv->n_kv * run->n_heads; }
 /* How many keys a token may see. */
 static int oct__att_limit(const oct__att_run *run, int t) { return run->causal ? run->pos0 + t + 1 : run->n_keys; }
-/* Row r of the part's queries: 64 numbers at a time, those of a block's rows together. */
-static float *oct__att_q(const oct__att_scratch *s, int r, int d) {
-    return s->q + (size_t)(r / OCT__Q_BLOCK) * OCT__Q_BLOCK * oct__d64(d) + r % OCT__Q_BLOCK * OCT__KEYS;
-}
 /* The part's queries, scaled, and how many keys each may see. */
 static void oct__att_begin(const oct__att_run *run, const oct__att_part *p, const oct__att_scratch *s) {
     const int d = run->kv->d_head;
@@ -5066,27 +5070,27 @@ static void oct__att_begin(const oct__att_run *run, const oct__att_part *p, cons
     for (int r = 0; r < p->rows; r++) {
         const int t = p->t0 + r / p->n_head;
         const float *q = run->q + (size_t)t * stride + (size_t)(p->h0 + r % p->n_head) * (size_t)d;
-        float *to = oct__att_q(s, r, d);
-        for (int i = 0; i < d; i += OCT__KEYS, to += OCT__Q_BLOCK * OCT__KEYS) {
+        float *to = oct__att_row(s->q, r, d);
+        for (int i = 0; i < d; i += OCT__KEYS) {
             const int n = OCT__MIN(OCT__KEYS, d - i);
-            memcpy(to, q + i, (size_t)n * sizeof *to);
-            run->c->k->scale(to, run->scale, n);
+            memcpy(to + i * OCT__Q_BLOCK, q + i, (size_t)n * sizeof *to);
+            run->c->k->scale(to + i * OCT__Q_BLOCK, run->scale, n);
         }
         s->limit[r] = oct__att_limit(run, t);
     }
 }
-/* The softmax over one span of keys: acc [rows, d16], max and sum [rows] of the part.  True: stop. */
+/* The softmax over one span of keys: acc [rows, d16] in blocks, max and sum [rows] of the part.  True: stop. */
 static bool oct__att_span(const oct__att_run *run, const oct__att_part *p, const oct__att_scratch *s, int span, float *acc, float *max,
                           float *sum, int task, size_t *work) {
     const oct__kernels *k = run->c->k;
     const int d = run->kv->d_head, last = OCT__MIN(span + OCT__SPAN, s->limit[p->rows - 1]);
-    const size_t d16 = oct__d16(d);
+    const int blocks = (p->rows + OCT__Q_BLOCK - 1) / OCT__Q_BLOCK;
     int seen[OCT__Q_BLOCK];
     for (int r = 0; r < p->rows; r++) {
         max[r] = -INFINITY;
         sum[r] = 0.0f;
     }
-    memset(acc, 0, (size_t)p->rows * d16 * sizeof *acc);
+    memset(acc, 0, (size_t)blocks * OCT__Q_BLOCK * oct__d64(d) * sizeof *acc);
     for (int k0 = span; k0 < last; k0 += OCT__KEYS) {
         if (oct__poll(run->c, task, work, (size_t)p->rows * OCT__KEYS * (size_t)d * 2)) return true;
         const oct__att_tile keys = oct__att_tile_at(k, run->kv, false, p->h, k0, p->rows, s);
@@ -5094,38 +5098,41 @@ static bool oct__att_span(const oct__att_run *run, const oct__att_part *p, const
         int r = 0;
         while (s->limit[r] <= k0) r++;                  /* rows that see nothing here */
         for (int n; r < p->rows; r += n) {
-            const float *q = oct__att_q(s, r, d);
+            const float *q = oct__att_row(s->q, r, d);
+            float *y = oct__att_row(acc, r, d);
             n = OCT__MIN(OCT__Q_BLOCK - r % OCT__Q_BLOCK, p->rows - r);
             for (int i = 0; i < n; i++) seen[i] = OCT__MIN(OCT__KEYS, s->limit[r + i] - k0);
-            for (int i = 0; i < d; i += OCT__KEYS, q += OCT__Q_BLOCK * OCT__KEYS)
-                oct__att_mul(k, &keys, (seen[n - 1] + OCT__PANEL - 1) / OCT__PANEL, i, OCT__MIN(OCT__KEYS, d - i), q, n, s->s, OCT__KEYS, i > 0);
-            k->softmax(s->s, seen, n, max + r, sum + r, acc + (size_t)r * d16, (int)d16);
-            oct__att_sum(k, &values, s->s, seen, n, 0, acc + (size_t)r * d16, (int)d16);
+            for (int i = 0; i < d; i += OCT__KEYS)
+                oct__att_mul(k, &keys, 0, (seen[n - 1] + OCT__PANEL - 1) / OCT__PANEL, i, OCT__MIN(OCT__KEYS, d - i), q + i * OCT__Q_BLOCK, n,
+                             s->s, i > 0);
+            k->softmax(s->s, seen, n, max + r, sum + r, y, d);
+            oct__att_sum(k, &values, s->s, seen, n, 0, y, d);
         }
     }
     return false;
 }
-/* Joins a span's softmax to those of the spans before it: n rows. */
-static void oct__att_join(const oct__kernels *k, float *out, float *out_max, float *out_sum, const float *acc, const float *max,
-                          const float *sum, int n, size_t d16) {
-    for (int r = 0; r < n; r++) {
+/* Joins a span's softmax to those of the spans before it: rows r .. n - 1. */
+static void oct__att_join(const oct__kernels *k, const oct__att_scratch *to, const oct__att_scratch *from, int r, int n, int d) {
+    for (; r < n; r++) {
         float e[2];
-        const float top = OCT__MAX(out_max[r], max[r]);
-        e[0] = out_max[r] - top;
-        e[1] = max[r] - top;
+        const float top = OCT__MAX(to->out_max[r], from->max[r]);
+        e[0] = to->out_max[r] - top;
+        e[1] = from->max[r] - top;
         k->expv(e, e, 2);
-        k->join(out + (size_t)r * d16, e[0], acc + (size_t)r * d16, e[1], (int)d16);
-        out_sum[r] = out_sum[r] * e[0] + sum[r] * e[1];
-        out_max[r] = top;
+        k->join(oct__att_row(to->out, r, d), e[0], oct__att_row(from->acc, r, d), e[1], d);
+        to->out_sum[r] = to->out_sum[r] * e[0] + from->sum[r] * e[1];
+        to->out_max[r] = top;
     }
 }
 /* What the part's rows come to, where they belong. */
-static void oct__att_end(const oct__att_run *run, const oct__att_part *p, float *out, const float *sum) {
-    const size_t d = (size_t)run->kv->d_head, d16 = oct__d16(run->kv->d_head), stride = (size_t)run->n_head * d;
+static void oct__att_end(const oct__att_run *run, const oct__att_part *p, const oct__att_scratch *s) {
+    const int d = run->kv->d_head;
+    const size_t stride = (size_t)run->n_head * (size_t)d;
     for (int r = 0; r < p->rows; r++) {
-        float *y = run->out + (size_t)(p->t0 + r / p->n_head) * stride + (size_t)(p->h0 + r % p->n_head) * d;
-        run->c->k->scale(out + (size_t)r * d16, 1.0f / sum[r], (int)d);
-        memcpy(y, out + (size_t)r * d16, d * sizeof *y);
+        float *y = run->out + (size_t)(p->t0 + r / p->n_head) * stride + (size_t)(p->h0 + r % p->n_head) * (size_t)d;
+        const float *out = oct__att_row(s->out, r, d);
+        for (int i = 0; i < d; i += OCT__KEYS) memcpy(y + i, out + i * OCT__Q_BLOCK, (size_t)OCT__MIN(OCT__KEYS, d - i) * sizeof *y);
+        run->c->k->scale(y, 1.0f / s->out_sum[r], d);
     }
 }
 /* Fetches whole parts. */
@@ -5133,8 +5140,7 @@ static void oct__att_task(void *arg, int task) {
     oct__att_run *run = (oct__att_run *)arg;
     oct__arena a = oct__task_arena(run->c, task);
     oct__att_scratch s;
-    const oct__kernels *k = run->c->k;
-    const size_t d16 = oct__d16(run->kv->d_head);
+    const int d = run->kv->d_head;
     size_t work = 0;
     int i;
     oct__att_scratch_take(&a, &s, run->kv->d_head);
@@ -5145,20 +5151,19 @@ static void oct__att_task(void *arg, int task) {
         for (int span = OCT__SPAN, r = 0; span < s.limit[p.rows - 1]; span += OCT__SPAN) {
             if (oct__att_span(run, &p, &s, span, s.acc, s.max, s.sum, task, &work)) return;
             while (s.limit[r] <= span) r++;
-            oct__att_join(k, s.out + (size_t)r * d16, s.out_max + r, s.out_sum + r, s.acc + (size_t)r * d16, s.max + r, s.sum + r,
-                          p.rows - r, d16);
+            oct__att_join(run->c->k, &s, &s, r, p.rows, d);
         }
-        oct__att_end(run, &p, s.out, s.out_sum);
+        oct__att_end(run, &p, &s);
     }
 }
-/* The sums of span task i: 16 rows of some thread's acc, as the tasks have no other use for them. */
+/* The sums of span task i: a block of some thread's rows, as the tasks have no other use for them. */
 static void oct__att_slot(const oct__att_run *run, int i, oct__att_scratch *s) {
-    const int n = run->c->pool.n_threads, r = i / n * OCT__Q_PART;
-    const size_t d16 = oct__d16(run->kv->d_head);
+    const int n = run->c->pool.n_threads, r = i / n * OCT__Q_BLOCK;
+    const size_t at = (size_t)r * oct__d64(run->kv->d_head);
     oct__arena a = oct__task_arena(run->c, i % n);
     oct__att_scratch_take(&a, s, run->kv->d_head);
-    s->acc += (size_t)r * d16;
-    s->out += (size_t)r * d16;
+    s->acc += at;
+    s->out += at;
     s->max += r;
     s->sum += r;
     s->out_max += r;
@@ -5182,8 +5187,7 @@ static void oct__att_span_task(void *arg, int task) {
 }
 /* Joins the spans of a region in order, and ends the parts after the last one. */
 static void oct__att_join_spans(const oct__att_run *run, bool end) {
-    const size_t d16 = oct__d16(run->kv->d_head);
-    const int parts = oct__att_parts(run);
+    const int parts = oct__att_parts(run), d = run->kv->d_head;
     oct__att_scratch to, from;
     for (int i = 0; i < parts; i++) {
         const oct__att_part p = oct__att_part_at(run, i);
@@ -5193,21 +5197,20 @@ static void oct__att_join_spans(const oct__att_run *run, bool end) {
             oct__att_slot(run, j * parts + i, &from);
             while (r < p.rows && oct__att_limit(run, p.t0 + r / p.n_head) <= span) r++;
             if (span > 0) {
-                oct__att_join(run->c->k, to.out + (size_t)r * d16, to.out_max + r, to.out_sum + r, from.acc + (size_t)r * d16,
-                              from.max + r, from.sum + r, p.rows - r, d16);
+                oct__att_join(run->c->k, &to, &from, r, p.rows, d);
                 continue;
             }
-            memcpy(to.out, from.acc, (size_t)p.rows * d16 * sizeof *to.out);
-            memcpy(to.out_max, from.max, (size_t)p.rows * sizeof *to.out_max);
-            memcpy(to.out_sum, from.sum, (size_t)p.rows * sizeof *to.out_sum);
+            memcpy(to.out, from.acc, OCT__Q_BLOCK * oct__d64(d) * sizeof *to.out);
+            memcpy(to.out_max, from.max, OCT__Q_BLOCK * sizeof *to.out_max);
+            memcpy(to.out_sum, from.sum, OCT__Q_BLOCK * sizeof *to.out_sum);
         }
-        if (end) oct__att_end(run, &p, to.out, to.out_sum);
+        if (end) oct__att_end(run, &p, &to);
     }
 }
 /* As many spans of all parts as there is room for, and again. */
 static void oct__att_by_spans(oct__att_run *run) {
     oct__compute *c = run->c;
-    const int n_keys = oct__att_limit(run, run->t1 - 1), most = OCT__Q_ROWS / OCT__Q_PART * c->pool.n_threads / oct__att_parts(run);
+    const int n_keys = oct__att_limit(run, run->t1 - 1), most = OCT__Q_ROWS / OCT__Q_BLOCK * c->pool.n_threads / oct__att_parts(run);
     for (run->span0 = 0; run->span0 < n_keys; run->span0 += run->n_spans * OCT__SPAN) {
         run->n_spans = OCT__MIN(most, (n_keys - run->span0 + OCT__SPAN - 1) / OCT__SPAN);
         run->counter = 0;
@@ -5245,7 +5248,7 @@ static void oct__attention(oct__compute *c, float *out, const float *q, const oc
         int rows = OCT__Q_ROWS;
         run.t1 = OCT__MIN(run.t0 + region, n_tok);
         run.counter = 0;
-        if (n_threads > 1 && run.n_keys > OCT__SPAN && oct__att_divide(&run, OCT__Q_PART) < 2 * n_threads) {
+        if (n_threads > 1 && run.n_keys > OCT__SPAN && oct__att_divide(&run, OCT__Q_BLOCK) < 2 * n_threads) {
             oct__att_by_spans(&run);
             continue;
         }
@@ -8833,7 +8836,7 @@ static void OCT__K(oct__norm)(float *y, const float *x, const float *w, const fl
 #define OCT__EACH24(X) X(0) if (n > 1) { X(1) } if (n > 2) { X(2) X(3) } if (n > 4) { X(4) X(5) } if (n > 6) { X(6) X(7) } \
     if (n > 8) { X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) }
 static OCT__INLINE void OCT__K(oct__att_tile)(const int n, const int two, const int half, const void *w, const void *w2, int k,
-                                              const float *x, float *y, float *y2, size_t ys, int chain) {
+                                              const float *x, float *y, float *y2, int chain) {
     const float *u = (const float *)w, *u2 = (const float *)w2;
     const uint16_t *h = (const uint16_t *)w, *h2 = (const uint16_t *)w2;
     VF f0 = v_zero(), f1 = f0, f2 = f0, f3 = f0, f4 = f0, f5 = f0, f6 = f0, f7 = f0, f8 = f0, f9 = f0, f10 = f0, f11 = f0;
@@ -8841,66 +8844,68 @@ static OCT__INLINE void OCT__K(oct__att_tile)(const int n, const int two, const 
     VF g0 = f0, g1 = f0, g2 = f0, g3 = f0, g4 = f0, g5 = f0, g6 = f0, g7 = f0, g8 = f0, g9 = f0, g10 = f0, g11 = f0;
     VF g12 = f0, g13 = f0, g14 = f0, g15 = f0, g16 = f0, g17 = f0, g18 = f0, g19 = f0, g20 = f0, g21 = f0, g22 = f0, g23 = f0;
     if (chain) {
-#define OCT__X(i) f##i = v_load(y + i * ys); if (two) g##i = v_load(y2 + i * ys);
+#define OCT__X(i) f##i = v_load(y + i * OCT__KEYS); if (two) g##i = v_load(y2 + i * OCT__KEYS);
         OCT__EACH24(OCT__X)
 #undef OCT__X
     }
-    do {
-        const VF m = half ? v_load_f16(h) : v_load(u), m2 = !two ? m : half ? v_load_f16(h2) : v_load(u2);
-#define OCT__X(i) { const VF e = v_dup(x[i * OCT__KEYS]); f##i = v_fma(m, e, f##i); if (two) g##i = v_fma(m2, e, g##i); }
-        OCT__EACH24(OCT__X)
-#undef OCT__X
+#define OCT__X(i) { const VF e = v_dup(xs[i * OCT__KEYS]); f##i = v_fma(m, e, f##i); if (two) g##i = v_fma(m2, e, g##i); }
+#define OCT__STEP(j) { const float *xs = x + j; const VF m = half ? v_load_f16(h + j * OCT__PANEL) : v_load(u + j * OCT__PANEL); \
+                       const VF m2 = !two ? m : half ? v_load_f16(h2 + j * OCT__PANEL) : v_load(u2 + j * OCT__PANEL); OCT__EACH24(OCT__X) }
+    for (; n == 24 && k >= 4; k -= 4, x += 4, u += 4 * OCT__PANEL) { OCT__STEP(0) OCT__STEP(1) OCT__STEP(2) OCT__STEP(3) }
+    for (; k; k--, x++) {
+        OCT__STEP(0)
         if (half) { h += OCT__PANEL; h2 += OCT__PANEL; }
         else { u += OCT__PANEL; u2 += OCT__PANEL; }
-        x++;
-    } while (--k);
-#define OCT__X(i) v_store(y + i * ys, f##i); if (two) v_store(y2 + i * ys, g##i);
+    }
+#undef OCT__STEP
+#undef OCT__X
+#define OCT__X(i) v_store(y + i * OCT__KEYS, f##i); if (two) v_store(y2 + i * OCT__KEYS, g##i);
     OCT__EACH24(OCT__X)
 #undef OCT__X
 }
 #undef OCT__EACH24
 static OCT__INLINE void OCT__K(oct__att_panels)(const int n, const int two, const int half, const void *w, size_t ws, int n_panels, int k,
-                                                const float *x, float *y, size_t ys, int chain) {
+                                                const float *x, float *y, int chain) {
     const int per = OCT__PANEL / VW, n_vecs = n_panels * per;
     const size_t size = half ? sizeof(uint16_t) : sizeof(float);
     for (int i = 0; i < n_vecs; i += 1 + two) {
         const int j = OCT__MIN(i + two, n_vecs - 1);                               /* an odd last one is done twice */
         const char *wi = (const char *)w + ((size_t)(i / per) * ws + (size_t)(i % per * VW)) * size;
         const char *wj = (const char *)w + ((size_t)(j / per) * ws + (size_t)(j % per * VW)) * size;
-        OCT__K(oct__att_tile)(n, two, half, wi, wj, k, x, y + i * VW, y + j * VW, ys, chain);
+        OCT__K(oct__att_tile)(n, two, half, wi, wj, k, x, y + i * VW, y + j * VW, chain);
     }
 }
 static OCT__INLINE void OCT__K(oct__att_rows)(const int half, const void *w, size_t ws, int n_panels, int k, const float *x, int n, float *y,
-                                              size_t ys, int chain) {
-    for (int m; n; n -= m, x += m * OCT__KEYS, y += (size_t)m * ys) {
+                                              int chain) {
+    for (int m; n; n -= m, x += m * OCT__KEYS, y += m * OCT__KEYS) {
 #if defined(OCT__ISA_AVX512)
         if (n >= 24 && !half) {
             m = 24;
-            OCT__K(oct__att_panels)(24, 0, half, w, ws, n_panels, k, x, y, ys, chain);
+            OCT__K(oct__att_panels)(24, 0, half, w, ws, n_panels, k, x, y, chain);
             continue;
         }
 #endif
         if (VW == 8 && n >= 6) {                                                   /* AVX2 has 16 registers */
             m = 6;
-            OCT__K(oct__att_panels)(6, 1, half, w, ws, n_panels, k, x, y, ys, chain);
+            OCT__K(oct__att_panels)(6, 1, half, w, ws, n_panels, k, x, y, chain);
         } else if (VW != 8 && n >= 8) {
             m = 8;
-            OCT__K(oct__att_panels)(8, 1, half, w, ws, n_panels, k, x, y, ys, chain);
+            OCT__K(oct__att_panels)(8, 1, half, w, ws, n_panels, k, x, y, chain);
         } else if (n >= 4) {
             m = 4;
-            OCT__K(oct__att_panels)(4, 1, half, w, ws, n_panels, k, x, y, ys, chain);
+            OCT__K(oct__att_panels)(4, 1, half, w, ws, n_panels, k, x, y, chain);
         } else if (n >= 2) {
             m = 2;
-            OCT__K(oct__att_panels)(2, 1, half, w, ws, n_panels, k, x, y, ys, chain);
+            OCT__K(oct__att_panels)(2, 1, half, w, ws, n_panels, k, x, y, chain);
         } else {
             m = 1;
-            OCT__K(oct__att_panels)(1, 1, half, w, ws, n_panels, k, x, y, ys, chain);
+            OCT__K(oct__att_panels)(1, 1, half, w, ws, n_panels, k, x, y, chain);
         }
     }
 }
-static void OCT__K(oct__att_mul)(const void *w, int half, size_t ws, int n_panels, int k, const float *x, int n, float *y, size_t ys, int chain) {
-    if (half) OCT__K(oct__att_rows)(1, w, ws, n_panels, k, x, n, y, ys, chain);
-    else OCT__K(oct__att_rows)(0, w, ws, n_panels, k, x, n, y, ys, chain);
+static void OCT__K(oct__att_mul)(const void *w, int half, size_t ws, int n_panels, int k, const float *x, int n, float *y, int chain) {
+    if (half) OCT__K(oct__att_rows)(1, w, ws, n_panels, k, x, n, y, chain);
+    else OCT__K(oct__att_rows)(0, w, ws, n_panels, k, x, n, y, chain);
 }
 /* p [4 vectors, 16 apart] = e^(p - top), which is at most 1; returns their sum.  oct__exp where x is not above 0: there is no
  * overflow, and whatever the steps make of a far x is thrown away.  Step by step for all four: the steps of one wait for
@@ -8992,14 +8997,18 @@ static void OCT__K(oct__softmax)(float *s, const int *seen, int n, float *max, f
         const VF top = v_dup(max[r]);
         for (int i = 0; i < OCT__PANEL; i += VW) v_store(lanes + r * OCT__PANEL + i, OCT__K(oct__exp_down)(s + r * OCT__KEYS + i, top));
     }
-    for (int r = 0; r < n; r++, acc += d) {
+    for (int r = 0; r < n; r++, acc += OCT__KEYS) {
         const VF o = v_dup(old[r]);
         sum[r] = sum[r] * old[r] + OCT__K(oct__lanes_sum)(lanes + r * OCT__PANEL);
-        for (int i = 0; i < d; i += VW) v_store(acc + i, v_mul(v_load(acc + i), o));
+        for (int i = 0; i < d; i += OCT__KEYS)
+            for (int j = 0; j < OCT__MIN(OCT__KEYS, d - i); j += VW)
+                v_store(acc + i * OCT__Q_BLOCK + j, v_mul(v_load(acc + i * OCT__Q_BLOCK + j), o));
     }
 }
 static void OCT__K(oct__join)(float *out, float a, const float *acc, float b, int d) {
-    for (int i = 0; i < d; i += VW) v_store(out + i, v_fma(v_load(acc + i), v_dup(b), v_mul(v_load(out + i), v_dup(a))));
+    for (; d > 0; d -= OCT__KEYS, out += OCT__KEYS * OCT__Q_BLOCK, acc += OCT__KEYS * OCT__Q_BLOCK)
+        for (int i = 0; i < OCT__MIN(OCT__KEYS, d); i += VW)
+            v_store(out + i, v_fma(v_load(acc + i), v_dup(b), v_mul(v_load(out + i), v_dup(a))));
 }
 static void OCT__K(oct__from_s8)(const unsigned char *x, const float *d, int step, float *y, int n) {
     for (int i = 0; i < n; i++, x += OCT__PANEL, y += OCT__PANEL) {
