@@ -1111,17 +1111,11 @@ typedef struct oct__panel {
     int            zero_shift;     /* start of an integer sum: minus (sum of q) << zero_shift */
     int            u_max;
     const unsigned char *ahead;    /* what memory will be asked for next, NULL: nothing; spread over unpacking and multiplying */
-    size_t         ahead_step;     /* bytes of it for 32 of k */
+    int            ahead_runs;     /* it is read in so many runs side by side, */
+    size_t         ahead_run;      /* each of so many bytes, */
+    size_t         ahead_at;       /* from this byte of each on, */
+    size_t         ahead_step;     /* so many bytes for 32 of k */
 } oct__panel;
-/* Asks for the first or the second half of what goes with groups i .. i + n - 1 of 32: in a burst, the requests would
- * fill every buffer there is and stop the work that they should hide behind. */
-static inline void oct__ahead(const oct__panel *p, int i, int n, int half) {
-    if (!p->ahead) return;
-    const size_t bytes = p->ahead_step * (size_t)n;
-    const unsigned char *from = p->ahead + p->ahead_step * (size_t)i + (half ? bytes / 2 : 0);
-    for (size_t b = 0; b < bytes / 2; b += 64) __builtin_prefetch(from + b, 0, 2);
-}
-
 /* Activations as int8, 32 to a scale, laid out so that a kernel reads one stream.  Tokens form tiles of at most `tile` (the
  * table's), tiles follow each other.  In a tile of n tokens each group of 32 numbers is a block of rows of n words: */
 enum {
@@ -1162,6 +1156,11 @@ struct oct__kernels {
     void (*quantise)(const float *x, int n_groups, uint32_t *blocks, int words, int t, int n);
     /* acc [n, 16] += p x the tile's n tokens, and rest [n, 16] += p x their second int8; the tile begins at p's first k */
     void (*mul)(const oct__panel *p, int k, const oct__qtile *x, float *acc, float *rest);
+    /* acc [16] += 16 rows [16, k] of a quantised type, row_bytes apart, x the one token of a tile, and rest [16] += those x its
+     * second int8; p: scratch.  NULL: not
+     * in this table, unpack and mul do the same. */
+    void (*mul_one)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__qtile *x, const oct__panel *p,
+                    float *acc, float *rest);
     /* y [n, 16 * n_panels], rows y_stride apart, from w [n_panels][k, 16], panels w_stride apart, and x [n, k] */
     void (*mul_f)(const float *w, size_t w_stride, int n_panels, int k, const float *x, size_t x_stride, int n,
                   float *y, size_t y_stride, int mode);
@@ -1233,6 +1232,19 @@ struct oct__kernels {
 #  define OCT__ARM 0
 #  define OCT__ARM_DOT 0
 #endif
+
+/* Asks for the first half (0), the second (1) or all (2) of what goes with groups i .. i + n - 1 of 32: in a burst, the
+ * requests would fill every buffer there is and stop the work that they should hide behind. */
+static inline void oct__ahead(const oct__panel *p, int i, int n, int half) {
+    if (!p->ahead) return;
+    const size_t bytes = p->ahead_step * (size_t)n, from = p->ahead_at + p->ahead_step * (size_t)i + (half == 1 ? bytes / 2 : 0);
+    const size_t to = OCT__MIN(p->ahead_run, from + (half == 0 ? bytes / 2 : half == 1 ? bytes - bytes / 2 : bytes));
+    for (size_t b = (from + 63) & ~(size_t)63; b < to; b += 64) {
+        const unsigned char *q = p->ahead + b;
+        if (OCT__X86 && p->ahead_runs == 1) (void)*(const volatile unsigned char *)q;
+        else for (int r = 0; r < p->ahead_runs; r++, q += p->ahead_run) __builtin_prefetch(q, 0, 3);
+    }
+}
 
 /* The passes.  _DOT adds to a family the int8 kernel of CPUs that have a dot product instruction. */
 #define OCT__ISA scalar
@@ -1322,6 +1334,15 @@ static int oct__cpu_neon_dot(void) {
 #  endif
 }
 #endif
+
+/* In how many runs side by side memory is best read (oct__mm_ahead, chapter 8). */
+static int oct__cpu_runs(void) {
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    return __builtin_cpu_is("intel") ? 8 : 1;
+#else
+    return 1;
+#endif
+}
 
 /* Every table that runs here, best first; NULL past the last. */
 static const oct__kernels *oct__kernels_list(int i) {
@@ -4541,9 +4562,11 @@ typedef struct oct__mm_run {
     int            n_jobs;
     oct__acts     *acts;
     int            t0, t1;                 /* tokens of this region */
-    int            n_panels, chunk;        /* of all jobs; fetched at a time */
+    int            n_panels, chunk, least; /* of all jobs; fetched at a time, at most and at least */
     int            counter;
 } oct__mm_run;
+/* Panels that a task fetches at once, the first being panel `first` of a job; they may go on in the next. */
+typedef struct oct__mm_unit { int job, first, n; } oct__mm_unit;
 
 static int oct__mm_panels(const oct__mat *w) { return w->rows / OCT__PANEL + (w->rows % OCT__PANEL != 0); }
 
@@ -4557,13 +4580,39 @@ static const unsigned char *oct__mm_rows(const oct__mat *w, int row, int n, int 
     *row_bytes = bytes;
     return copy;
 }
-/* In decoding, panels come from memory, 16 rows side by side, which hardware does not foresee; but the next panel is
- * one run of bytes behind this one: as much of it as is being used here will be asked for on the way. */
-static void oct__mm_ahead(const oct__mat *w, int row, int k0, int n, oct__panel *p) {
-    const bool any = n <= 4 && row + 2 * OCT__PANEL <= w->rows;
-    p->ahead_step = OCT__PANEL * oct__row_bytes(w->type, 256) / 8;
-    p->ahead = any ? w->data + (size_t)(row + OCT__PANEL) * w->row_bytes + p->ahead_step * (size_t)k0 / 32 : NULL;
+/* The next unit; n = 0: none is left.  Units become smaller towards the end, so that no thread has long to wait. */
+static oct__mm_unit oct__mm_fetch(oct__mm_run *run) {
+    oct__mm_unit u;
+    int at = __atomic_load_n(&run->counter, __ATOMIC_RELAXED);
+    do {
+        const int left = run->n_panels - at, share = left / (2 * run->c->pool.n_threads);
+        u.n = OCT__MIN(left, OCT__MAX(run->least, OCT__MIN(run->chunk, share)));
+    } while (u.n > 0 && !__atomic_compare_exchange_n(&run->counter, &at, at + u.n, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    u.first = at;
+    for (u.job = 0; u.n > 0 && u.first >= oct__mm_panels(run->jobs[u.job].w); u.job++) u.first -= oct__mm_panels(run->jobs[u.job].w);
+    return u;
 }
+/* With few tokens weights come from memory, and sooner if they are asked for: while a unit is multiplied, the next one,
+ * which is one run of bytes, is read ahead at the same pace.  Intel's prefetchers follow many pages at once but do not go
+ * on from one to the next, so that eight runs side by side get 23 to 27 GB/s out of two Sapphire Rapids cores that read 19
+ * in order.  Zen reads best in order, and loads wake its prefetchers where requests do not. */
+static void oct__mm_ahead(const oct__mm_run *run, const oct__mm_unit *u, const oct__mm_unit *next, oct__panel *p) {
+    p->ahead = NULL;
+    if (next->n == 0) return;
+    const oct__mat *w = run->jobs[next->job].w;
+    const int rows = OCT__MIN(next->n * OCT__PANEL, w->rows - next->first * OCT__PANEL);
+    const unsigned char *from = w->data + (size_t)next->first * OCT__PANEL * w->row_bytes;
+    const size_t skip = (64 - ((uintptr_t)from & 63)) & 63, bytes = (size_t)rows * w->row_bytes;
+    const size_t groups = (size_t)u->n * (size_t)OCT__MAX(1, run->acts->cols / 32);
+    if (bytes < skip) return;
+    p->ahead = from + skip;
+    p->ahead_runs = oct__cpu_runs();
+    p->ahead_run = (bytes - skip) / (size_t)p->ahead_runs & ~(size_t)63;
+    p->ahead_at = 0;
+    p->ahead_step = (p->ahead_run + groups - 1) / groups;
+}
+/* k numbers of a panel are done. */
+static void oct__mm_went(oct__panel *p, int k) { p->ahead_at += p->ahead_step * (size_t)(k / 32); }
 /* Where n tokens' outputs will go: rows far apart, which no hardware foresees. */
 static void oct__mm_out_ahead(const oct__mm *job, int row, int t0, int n) {
     const float *y = job->y + (size_t)t0 * job->y_stride + row;
@@ -4607,18 +4656,42 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scr
             size_t row_bytes;
             const int first = row + i * OCT__PANEL;
             const unsigned char *rows = oct__mm_rows(w, first, OCT__MIN(w->rows - first, OCT__PANEL), k0, k1, s->rows, &row_bytes);
-            s->panels[i].group = s->panel.group;
-            s->panels[i].zero_shift = s->panel.zero_shift;
-            s->panels[i].u_max = s->panel.u_max;
-            oct__mm_ahead(w, first, k0, n, &s->panels[i]);
-            k->unpack(w->type, rows, row_bytes, k1 - k0, &s->panels[i]);
+            oct__panel *p = &s->panels[i], own = *p;
+            *p = s->panel;
+            p->u = own.u;
+            p->s = own.s;
+            p->m = own.m;
+            k->unpack(w->type, rows, row_bytes, k1 - k0, p);
         }
         for (int t = 0, n_tile; t < n; t += n_tile) {
             oct__qtile tile = oct__tile_at(k, run->acts, t0 + t, k0 / OCT__K_QUANT);
             n_tile = tile.n;
             for (int i = 0; i < n_panels; i++, tile.next = 0) oct__mm_int8_tile(run, job, s, &tile, row, i, t0, t, k0, k1);
         }
+        oct__mm_went(&s->panel, k1 - k0);
     }
+    return false;
+}
+/* The same for one panel and one token. */
+static bool oct__mm_one(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int t, int task, size_t *work) {
+    const oct__mat *w = job->w;
+    const oct__kernels *k = run->c->k;
+    const int n_rows = OCT__MIN(w->rows - row, OCT__PANEL), step = n_rows < OCT__PANEL ? OCT__K_QUANT : w->cols;
+    bool any = false;
+    memset(s->acc, 0, OCT__PANEL * sizeof *s->acc);
+    memset(s->rest, 0, OCT__PANEL * sizeof *s->rest);
+    if (oct__poll(run->c, task, work, OCT__PANEL * (size_t)w->cols)) return true;
+    for (int k0 = 0; k0 < w->cols; k0 += step) {
+        const int k1 = OCT__MIN(w->cols, k0 + step);
+        const oct__qtile tile = oct__tile_at(k, run->acts, t, k0 / OCT__K_QUANT);
+        size_t row_bytes;
+        const unsigned char *rows = oct__mm_rows(w, row, n_rows, k0, k1, s->rows, &row_bytes);
+        k->mul_one(w->type, rows, row_bytes, k1 - k0, &tile, &s->panel, s->acc, s->rest);
+        any = tile.rest != NULL;
+        oct__mm_went(&s->panel, k1 - k0);
+    }
+    if (any) k->add(s->acc, s->rest, OCT__PANEL);
+    oct__mm_out(job, s->acc, OCT__PANEL, row, n_rows, t, 1);
     return false;
 }
 /* Does this matrix meet F32 activations? */
@@ -4641,8 +4714,8 @@ static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
             size_t row_bytes;
             const int first = row + i * OCT__PANEL;
             const unsigned char *rows = oct__mm_rows(w, first, OCT__MIN(w->rows - first, OCT__PANEL), k0, k1, s->rows, &row_bytes);
-            oct__mm_ahead(w, row + (n_panels - 1 + i) * OCT__PANEL, k0, n, &s->panel);
             k->unpack_f(w->type, rows, row_bytes, k1 - k0, &s->panel, s->f + (size_t)i * piece);
+            oct__mm_went(&s->panel, k1 - k0);
         }
         for (int u = 0; u < units; u += 2)
             for (int i = 0; i < n_panels; i++)
@@ -4659,14 +4732,17 @@ static void oct__mm_task(void *arg, int task) {
     oct__mm_run *run = (oct__mm_run *)arg;
     oct__arena a = oct__task_arena(run->c, task);
     oct__mm_scratch s;
+    oct__mm_unit u;
     size_t work = 0;
-    int i;
+    const bool few = run->t1 - run->t0 <= 4;
     /* equal blocks of tokens, whole tiles of every kind */
     const int blocks = (run->t1 - run->t0 + OCT__TOKENS - 1) / OCT__TOKENS, block = ((run->t1 - run->t0) / blocks + 24) / 24 * 24;
     oct__mm_scratch_take(&a, &s);
-    while ((i = oct__fetch(&run->counter)) < (run->n_panels + run->chunk - 1) / run->chunk) {
-        int first = i * run->chunk, left = OCT__MIN(run->chunk, run->n_panels - first), j = 0;
-        while (first >= oct__mm_panels(run->jobs[j].w)) first -= oct__mm_panels(run->jobs[j++].w);
+    for (oct__mm_unit next = oct__mm_fetch(run); next.n > 0; ) {
+        int j = next.job, first = next.first, left = next.n;
+        u = next;
+        if (few) next = oct__mm_fetch(run);
+        if (few) oct__mm_ahead(run, &u, &next, &s.panel);
         while (left > 0) {
             const oct__mm *job = &run->jobs[j];
             const oct__type_info *type = oct__type(job->w->type);
@@ -4678,8 +4754,9 @@ static void oct__mm_task(void *arg, int task) {
             s.panel.u_max = type->u_max;
             for (int t = run->t0; t < run->t1; t += block) {
                 const int n = OCT__MIN(block, run->t1 - t), row = first * OCT__PANEL;
-                if (int8 ? oct__mm_int8(run, job, &s, row, step, t, n, task, &work)
-                         : oct__mm_float(run, job, &s, row, step, t, n, task, &work)) return;
+                if (int8 && n == 1 && run->c->k->mul_one ? oct__mm_one(run, job, &s, row, t, task, &work)
+                    : int8 ? oct__mm_int8(run, job, &s, row, step, t, n, task, &work)
+                           : oct__mm_float(run, job, &s, row, step, t, n, task, &work)) return;
             }
             first += step;
             left -= step;
@@ -4688,6 +4765,7 @@ static void oct__mm_task(void *arg, int task) {
                 j++;
             }
         }
+        if (!few) next = oct__mm_fetch(run);
     }
 }
 /* All jobs read acts; one parallel region for all.  An aborted pass leaves y unfinished. */
@@ -4704,9 +4782,14 @@ static void oct__matmul(oct__compute *c, const oct__mm *jobs, int n_jobs, oct__a
         run.n_panels += oct__mm_panels(jobs[j].w);
         if (acts->n_tok >= OCT__UNIT && !acts->packed && oct__mm_is_float(acts, jobs[j].w)) oct__acts_pack(c, acts);
     }
-    /* enough chunks to even out, long enough to read one run of memory; even, for pairs */
-    run.chunk = OCT__MAX(run.n_panels / (c->pool.n_threads * 8), 1);
-    run.chunk = acts->n_tok > 8 ? OCT__MIN(run.chunk, OCT__PANELS) : OCT__MIN((run.chunk + 1) & ~1, 16);
+    /* with few tokens, about 128 KiB; else what meets tokens together */
+    const size_t panel_bytes = OCT__PANEL * jobs[0].w->row_bytes;
+    run.chunk = OCT__MAX(1, OCT__MIN(OCT__PANELS, run.n_panels / (c->pool.n_threads * 4)));
+    run.least = run.chunk;
+    if (acts->n_tok <= 4) {
+        run.chunk = OCT__MAX(2, (int)(((size_t)1 << 17) / panel_bytes + 1) & ~1);
+        run.least = (int)OCT__MAX(1, ((size_t)1 << 14) / panel_bytes);
+    }
     for (run.t0 = 0; run.t0 < acts->n_tok; run.t0 = run.t1) {
         run.t1 = OCT__MIN(run.t0 + region, acts->n_tok);
         run.counter = 0;
@@ -7591,6 +7674,7 @@ typedef int32_t VC __attribute__((vector_size(64)));
 #  define vi_madd16(a, b) _mm512_madd_epi16(a, b)
 #  define vi_add16(a, b)  _mm512_add_epi16(a, b)
 #  if defined(OCT__ISA_DOT)
+#    define vi_dot(c, u, s) _mm512_dpbusd_epi32(c, u, s)
 #    if defined(OCTAVIUS_TEST_INTRINSICS)
 #      define vi_dot_at(c, u, p) c = (VC)_mm512_dpbusd_epi32((VI)c, u, vi_dup(*(p)))
 #    else      /* the compilers load each word first: an instruction more for every one that counts */
@@ -7644,6 +7728,7 @@ typedef int32_t VC __attribute__((vector_size(32)));
 #  define vi_madd16(a, b) _mm256_madd_epi16(a, b)
 #  define vi_add16(a, b)  _mm256_add_epi16(a, b)
 #  if defined(OCT__ISA_DOT)
+#    define vi_dot(c, u, s) _mm256_dpbusd_avx_epi32(c, u, s)
 #    define vi_dot_at(c, u, p) c = (VC)_mm256_dpbusd_avx_epi32((VI)c, u, vi_dup(*(p)))
 #  endif
 #  define OCT__TILE 6
@@ -7769,7 +7854,8 @@ static OCT__INLINE VI OCT__K(oct__dot4)(VI c, VI u, VI s) {
     return c;
 #endif
 }
-#  define vi_dot_at(c, u, p) c = OCT__K(oct__dot4)(c, u, vi_dup(*(p)))
+#  define vi_dot(c, u, s) OCT__K(oct__dot4)(c, u, s)
+#  define vi_dot_at(c, u, p) c = vi_dot(c, u, vi_dup(*(p)))
 #endif
 
 /* --- int8: a panel times a tile of tokens --------------------------------------
@@ -7928,7 +8014,7 @@ static OCT__INLINE void OCT__K(oct__mul_rows)(const int n, const int mode, const
         OCT__K(oct__mul_tile)(n, OCT__VECS, mode, half, ld, p, row, k, tile, t, acc);
 }
 /* One token alone, or one group of its second int8. */
-static void OCT__K(oct__mul_one)(int mode, const int half, int ld, const oct__panel *p, int k, const oct__qtile *tile, int t, float *acc) {
+static void OCT__K(oct__mul_tail)(int mode, const int half, int ld, const oct__panel *p, int k, const oct__qtile *tile, int t, float *acc) {
     if (half) OCT__K(oct__mul_rows)(1, mode, 1, ld, p, k, tile, t, acc);
     else OCT__K(oct__mul_rows)(1, mode, 0, ld, p, k, tile, t, acc);
 }
@@ -7976,7 +8062,7 @@ static OCT__INLINE void OCT__K(oct__mul_rest)(int mode, const int half, const oc
         part.s += (g << half) * OCT__PANEL;
         part.m += (g << half) * OCT__PANEL;
         part.ahead = NULL;
-        OCT__K(oct__mul_one)(mode, half, 1, &part, 32, &one, 0, rest);
+        OCT__K(oct__mul_tail)(mode, half, 1, &part, 32, &one, 0, rest);
 #else
         OCT__UNUSED(mode);
         OCT__K(oct__mul_group)(half, p, g, x + (size_t)e * OCT__WORDS, rest);
@@ -7989,7 +8075,7 @@ static OCT__INLINE void OCT__K(oct__mul_mode)(const int mode, const int half, co
     if (tile->n == OCT__TILE)
         for (; t < OCT__TILE; t += OCT__STEP) OCT__K(oct__mul_rows)(OCT__STEP, mode, half, OCT__TILE, p, k, tile, t, acc + t * OCT__PANEL);
     for (; t + 4 <= tile->n; t += 4) OCT__K(oct__mul_rows)(4, mode, half, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
-    for (; t < tile->n; t++) OCT__K(oct__mul_one)(mode, half, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
+    for (; t < tile->n; t++) OCT__K(oct__mul_tail)(mode, half, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
     for (t = 0; tile->rest && t < tile->n; t++) OCT__K(oct__mul_rest)(mode, half, p, tile, t, rest + t * OCT__PANEL);
 }
 static void OCT__K(oct__mul)(const oct__panel *p, int k, const oct__qtile *x, float *acc, float *rest) {
@@ -8294,23 +8380,59 @@ static void OCT__K(oct__unpack_q5_k)(const unsigned char *rows, size_t row_bytes
             }
     }
 }
+/* Scales, and minimums of Q2_K, of one block: 16 each. */
+static void OCT__K(oct__q6_k_scales)(const unsigned char *rows, size_t row_bytes, float *s) {
+    float d[OCT__PANEL];
+    OCT__K(oct__half_columns)(rows + 208, row_bytes, 210, 1, d);
+    for (int v = 0; v < OCT__PANEL; v += VW) {
+        const V4 sc = xor4(rows4(rows + (size_t)v * row_bytes + 192, row_bytes), vi_dup(0x80808080u));    /* signed bytes + 128 */
+        const VF dv = v_load(d + v), zero = v_dup(128.0f);
+        OCT__K(oct__put_scales)(s + v, sc.a, dv, zero);
+        OCT__K(oct__put_scales)(s + v + 4 * OCT__PANEL, sc.b, dv, zero);
+        OCT__K(oct__put_scales)(s + v + 8 * OCT__PANEL, sc.c, dv, zero);
+        OCT__K(oct__put_scales)(s + v + 12 * OCT__PANEL, sc.d, dv, zero);
+    }
+}
+static void OCT__K(oct__q2_k_scales)(const unsigned char *rows, size_t row_bytes, float *s, float *m) {
+    const VI low = vi_dup(0x0F0F0F0F);
+    float d[OCT__PANEL], dmin[OCT__PANEL];
+    OCT__K(oct__half_columns)(rows + 80, row_bytes, 84, 1, d);
+    OCT__K(oct__half_columns)(rows + 82, row_bytes, 84, 1, dmin);
+    for (int v = 0; v < OCT__PANEL; v += VW) {
+        const V4 sc = rows4(rows + (size_t)v * row_bytes, row_bytes), mn = shr4_and4(sc, low), sl = and4(sc, low);
+        const VF dv = v_load(d + v), mv = v_sub(v_zero(), v_load(dmin + v)), zero = v_zero();
+        OCT__K(oct__put_scales)(s + v, sl.a, dv, zero);
+        OCT__K(oct__put_scales)(s + v + 4 * OCT__PANEL, sl.b, dv, zero);
+        OCT__K(oct__put_scales)(s + v + 8 * OCT__PANEL, sl.c, dv, zero);
+        OCT__K(oct__put_scales)(s + v + 12 * OCT__PANEL, sl.d, dv, zero);
+        OCT__K(oct__put_scales)(m + v, mn.a, mv, zero);
+        OCT__K(oct__put_scales)(m + v + 4 * OCT__PANEL, mn.b, mv, zero);
+        OCT__K(oct__put_scales)(m + v + 8 * OCT__PANEL, mn.c, mv, zero);
+        OCT__K(oct__put_scales)(m + v + 12 * OCT__PANEL, mn.d, mv, zero);
+    }
+}
+static void OCT__K(oct__q3_k_scales)(const unsigned char *rows, size_t row_bytes, float *s) {
+    const VI low = vi_dup(0x0F0F0F0F), high = vi_dup(0x30303030);
+    float d[OCT__PANEL];
+    OCT__K(oct__half_columns)(rows + 108, row_bytes, 110, 1, d);
+    for (int v = 0; v < OCT__PANEL; v += VW) {
+        const V4 a = rows4(rows + (size_t)v * row_bytes + 92, row_bytes);            /* b, c, d: the 12 bytes of scales (chapter 4) */
+        const VF dv = v_load(d + v), zero = v_dup(32.0f);
+        OCT__K(oct__put_scales)(s + v, vi_or(vi_and(a.b, low), vi_and(vi_shl(a.d, 4), high)), dv, zero);
+        OCT__K(oct__put_scales)(s + v + 4 * OCT__PANEL, vi_or(vi_and(a.c, low), vi_and(vi_shl(a.d, 2), high)), dv, zero);
+        OCT__K(oct__put_scales)(s + v + 8 * OCT__PANEL, vi_or(vi_and(vi_shr(a.b, 4), low), vi_and(a.d, high)), dv, zero);
+        OCT__K(oct__put_scales)(s + v + 12 * OCT__PANEL, vi_or(vi_and(vi_shr(a.c, 4), low), vi_and(vi_shr(a.d, 2), high)),
+                                dv, zero);
+    }
+}
 static void OCT__K(oct__unpack_q6_k)(const unsigned char *rows, size_t row_bytes, int n_blocks, const oct__panel *p) {
-    const VI low = vi_dup(0x0F0F0F0F), high = vi_dup(0x30303030), flip = vi_dup(0x80808080u);
+    const VI low = vi_dup(0x0F0F0F0F), high = vi_dup(0x30303030);
     unsigned char *u = p->u;
-    float *s = p->s, d[OCT__K_QUANT / 256 * OCT__PANEL];
-    OCT__K(oct__half_columns)(rows + 208, row_bytes, 210, n_blocks, d);
-    for (int b = 0; b < n_blocks; b++, rows += 210)
-        for (int h = 0; h < 2; h++, u += 128 * OCT__PANEL, s += 8 * OCT__PANEL)
+    for (int b = 0; b < n_blocks; b++, rows += 210) {
+        OCT__K(oct__q6_k_scales)(rows, row_bytes, p->s + 16 * b * OCT__PANEL);
+        for (int h = 0; h < 2; h++, u += 128 * OCT__PANEL)
             for (int v = 0; v < OCT__PANEL; v += VW) {
                 const unsigned char *r = rows + (size_t)v * row_bytes;
-                if (h == 0) {
-                    const V4 sc = xor4(rows4(r + 192, row_bytes), flip);            /* signed bytes + 128 */
-                    const VF dv = v_load(d + b * OCT__PANEL + v), zero = v_dup(128.0f);
-                    OCT__K(oct__put_scales)(s + v, sc.a, dv, zero);
-                    OCT__K(oct__put_scales)(s + v + 4 * OCT__PANEL, sc.b, dv, zero);
-                    OCT__K(oct__put_scales)(s + v + 8 * OCT__PANEL, sc.c, dv, zero);
-                    OCT__K(oct__put_scales)(s + v + 12 * OCT__PANEL, sc.d, dv, zero);
-                }
                 for (int i = 0; i < 2; i++) {
                     if (v == 0) oct__ahead(p, 8 * b + 4 * h + 2 * i, 2, 0);
                     const V4 x = rows4(r + 64 * h + 16 * i, row_bytes), y = rows4(r + 64 * h + 32 + 16 * i, row_bytes);
@@ -8322,26 +8444,15 @@ static void OCT__K(oct__unpack_q6_k)(const unsigned char *rows, size_t row_bytes
                     put4(o + 96 * OCT__PANEL, or4(shr4_and4(y, low), shr2_and4(t, high)));
                 }
             }
+    }
 }
 static void OCT__K(oct__unpack_q2_k)(const unsigned char *rows, size_t row_bytes, int n_blocks, const oct__panel *p) {
-    const VI two = vi_dup(0x03030303), low = vi_dup(0x0F0F0F0F);
+    const VI two = vi_dup(0x03030303);
     unsigned char *u = p->u;
-    float *s = p->s, *m = p->m, d[OCT__K_QUANT / 256 * OCT__PANEL], dmin[OCT__K_QUANT / 256 * OCT__PANEL];
-    OCT__K(oct__half_columns)(rows + 80, row_bytes, 84, n_blocks, d);
-    OCT__K(oct__half_columns)(rows + 82, row_bytes, 84, n_blocks, dmin);
-    for (int b = 0; b < n_blocks; b++, rows += 84, u += 256 * OCT__PANEL, s += 16 * OCT__PANEL, m += 16 * OCT__PANEL)
+    for (int b = 0; b < n_blocks; b++, rows += 84, u += 256 * OCT__PANEL) {
+        OCT__K(oct__q2_k_scales)(rows, row_bytes, p->s + 16 * b * OCT__PANEL, p->m + 16 * b * OCT__PANEL);
         for (int v = 0; v < OCT__PANEL; v += VW) {
             const unsigned char *r = rows + (size_t)v * row_bytes;
-            const V4 sc = rows4(r, row_bytes), mn = shr4_and4(sc, low), sl = and4(sc, low);
-            const VF dv = v_load(d + b * OCT__PANEL + v), mv = v_sub(v_zero(), v_load(dmin + b * OCT__PANEL + v)), zero = v_zero();
-            OCT__K(oct__put_scales)(s + v, sl.a, dv, zero);
-            OCT__K(oct__put_scales)(s + v + 4 * OCT__PANEL, sl.b, dv, zero);
-            OCT__K(oct__put_scales)(s + v + 8 * OCT__PANEL, sl.c, dv, zero);
-            OCT__K(oct__put_scales)(s + v + 12 * OCT__PANEL, sl.d, dv, zero);
-            OCT__K(oct__put_scales)(m + v, mn.a, mv, zero);
-            OCT__K(oct__put_scales)(m + v + 4 * OCT__PANEL, mn.b, mv, zero);
-            OCT__K(oct__put_scales)(m + v + 8 * OCT__PANEL, mn.c, mv, zero);
-            OCT__K(oct__put_scales)(m + v + 12 * OCT__PANEL, mn.d, mv, zero);
             for (int h = 0; h < 2; h++)
                 for (int i = 0; i < 2; i++) {
                     const V4 x = rows4(r + 16 + 32 * h + 16 * i, row_bytes);
@@ -8349,22 +8460,15 @@ static void OCT__K(oct__unpack_q2_k)(const unsigned char *rows, size_t row_bytes
                         put4(u + 4 * v + (128 * h + 32 * g + 16 * i) * OCT__PANEL, and4(shr4(x, 2 * g), two));
                 }
         }
+    }
 }
 static void OCT__K(oct__unpack_q3_k)(const unsigned char *rows, size_t row_bytes, int n_blocks, const oct__panel *p) {
-    const VI two = vi_dup(0x03030303), one = vi_dup(0x01010101), low = vi_dup(0x0F0F0F0F), high = vi_dup(0x30303030);
+    const VI two = vi_dup(0x03030303), one = vi_dup(0x01010101);
     unsigned char *u = p->u;
-    float *s = p->s, d[OCT__K_QUANT / 256 * OCT__PANEL];
-    OCT__K(oct__half_columns)(rows + 108, row_bytes, 110, n_blocks, d);
-    for (int b = 0; b < n_blocks; b++, rows += 110, u += 256 * OCT__PANEL, s += 16 * OCT__PANEL)
+    for (int b = 0; b < n_blocks; b++, rows += 110, u += 256 * OCT__PANEL) {
+        OCT__K(oct__q3_k_scales)(rows, row_bytes, p->s + 16 * b * OCT__PANEL);
         for (int v = 0; v < OCT__PANEL; v += VW) {
             const unsigned char *r = rows + (size_t)v * row_bytes;
-            const V4 a = rows4(r + 92, row_bytes);            /* b, c, d: the 12 bytes of scales (chapter 4) */
-            const VF dv = v_load(d + b * OCT__PANEL + v), zero = v_dup(32.0f);
-            OCT__K(oct__put_scales)(s + v, vi_or(vi_and(a.b, low), vi_and(vi_shl(a.d, 4), high)), dv, zero);
-            OCT__K(oct__put_scales)(s + v + 4 * OCT__PANEL, vi_or(vi_and(a.c, low), vi_and(vi_shl(a.d, 2), high)), dv, zero);
-            OCT__K(oct__put_scales)(s + v + 8 * OCT__PANEL, vi_or(vi_and(vi_shr(a.b, 4), low), vi_and(a.d, high)), dv, zero);
-            OCT__K(oct__put_scales)(s + v + 12 * OCT__PANEL, vi_or(vi_and(vi_shr(a.c, 4), low), vi_and(vi_shr(a.d, 2), high)),
-                                    dv, zero);
             for (int i = 0; i < 2; i++) {
                 V4 bits = rows4(r + 16 * i, row_bytes);
                 for (int h = 0; h < 2; h++) {
@@ -8381,6 +8485,7 @@ static void OCT__K(oct__unpack_q3_k)(const unsigned char *rows, size_t row_bytes
                 }
             }
         }
+    }
 }
 static void OCT__K(oct__unpack)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p) {
     static const unsigned char iq4_nl[16] = { 1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241 };
@@ -8849,15 +8954,15 @@ static OCT__INLINE void OCT__K(oct__att_tile)(const int n, const int two, const 
 #undef OCT__X
     }
 #define OCT__X(i) { const VF e = v_dup(xs[i * OCT__KEYS]); f##i = v_fma(m, e, f##i); if (two) g##i = v_fma(m2, e, g##i); }
-#define OCT__STEP(j) { const float *xs = x + j; const VF m = half ? v_load_f16(h + j * OCT__PANEL) : v_load(u + j * OCT__PANEL); \
+#define OCT__KEY_STEP(j) { const float *xs = x + j; const VF m = half ? v_load_f16(h + j * OCT__PANEL) : v_load(u + j * OCT__PANEL); \
                        const VF m2 = !two ? m : half ? v_load_f16(h2 + j * OCT__PANEL) : v_load(u2 + j * OCT__PANEL); OCT__EACH24(OCT__X) }
-    for (; n == 24 && k >= 4; k -= 4, x += 4, u += 4 * OCT__PANEL) { OCT__STEP(0) OCT__STEP(1) OCT__STEP(2) OCT__STEP(3) }
+    for (; n == 24 && k >= 4; k -= 4, x += 4, u += 4 * OCT__PANEL) { OCT__KEY_STEP(0) OCT__KEY_STEP(1) OCT__KEY_STEP(2) OCT__KEY_STEP(3) }
     for (; k; k--, x++) {
-        OCT__STEP(0)
+        OCT__KEY_STEP(0)
         if (half) { h += OCT__PANEL; h2 += OCT__PANEL; }
         else { u += OCT__PANEL; u2 += OCT__PANEL; }
     }
-#undef OCT__STEP
+#undef OCT__KEY_STEP
 #undef OCT__X
 #define OCT__X(i) v_store(y + i * OCT__KEYS, f##i); if (two) v_store(y2 + i * OCT__KEYS, g##i);
     OCT__EACH24(OCT__X)
@@ -9037,6 +9142,302 @@ static void OCT__K(oct__from_s8)(const unsigned char *x, const float *d, int ste
 #undef put4
 #endif /* !OCT__ISA_DOT */
 
+/* --- one token -------------------------------------------------------------------------------
+ * Decoding reads every weight once, so nothing is stored unpacked and nothing is transposed but sums.  Sixteen bytes of
+ * 16 rows lie in a few vectors, one row in 128 bits of each; the token's sixteen bytes are repeated to meet them, and
+ * four vectors of products are added into one with a row in each lane (oct__one_sums).  Integer sums are exact in
+ * any order; the float sums then go as in oct__mul_tile, group after group. */
+#if VW > 1
+/* Where Q8_0 and IQ4_NL are multiplied as signed numbers, there is no zero point to take off. */
+#if defined(OCT__ISA_NEON) || OCT__X86_MADD
+#  define OCT__SIGNED(type) ((type) == OCT__Q8_0 || (type) == OCT__IQ4_NL)
+#else
+#  define OCT__SIGNED(type) 0
+#endif
+#define one_load  OCT__K(oct__one_load)
+#define one_dup   OCT__K(oct__one_dup)
+#define one_shr   OCT__K(oct__one_shr)
+#define one_sums  OCT__K(oct__one_sums)
+#define one_u     OCT__K(oct__one_u)
+#define one_half  OCT__K(oct__one_half)
+#define one_group OCT__K(oct__one_group)
+
+/* 16 bytes each of VW / 4 rows, 4 rows apart; row4, row12: 4 and 12 rows. */
+static OCT__INLINE VI one_load(const unsigned char *p, size_t row4, size_t row12) {
+#if defined(OCT__ISA_AVX512)
+#define OCT__ROW(q) _mm_loadu_si128((const __m128i *)(const void *)(q))
+    return _mm512_inserti32x4(_mm512_inserti32x4(_mm512_inserti32x4(_mm512_castsi128_si512(OCT__ROW(p)), OCT__ROW(p + row4), 1),
+                                                 OCT__ROW(p + 2 * row4), 2), OCT__ROW(p + row12), 3);
+#elif defined(OCT__ISA_AVX2)
+#define OCT__ROW(q) _mm_loadu_si128((const __m128i *)(const void *)(q))
+    OCT__UNUSED(row12);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(OCT__ROW(p)), OCT__ROW(p + row4), 1);
+#else
+#define OCT__ROW(q) 0
+    OCT__UNUSED(row4);
+    OCT__UNUSED(row12);
+    return vi_load(p);
+#endif
+}
+#undef OCT__ROW
+/* 16 bytes of the token for each row. */
+static OCT__INLINE VI one_dup(const uint32_t *q) {
+#if defined(OCT__ISA_AVX512)
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)q));
+#elif defined(OCT__ISA_AVX2)
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)q));
+#else
+    return vi_load(q);
+#endif
+}
+/* Every instruction set wants the count of a quick shift as a constant. */
+static OCT__INLINE VI one_shr(VI x, const int n) {
+    switch (n) {
+    case 0:  return x;
+    case 1:  return vi_shr(x, 1);
+    case 2:  return vi_shr(x, 2);
+    case 3:  return vi_shr(x, 3);
+    case 4:  return vi_shr(x, 4);
+    case 5:  return vi_shr(x, 5);
+    case 6:  return vi_shr(x, 6);
+    default: return vi_shr(x, 7);
+    }
+}
+/* Four words of each row in a (rows 0, 4, ...), b (rows 1, 5, ...), c and d: their sums, in the order of rows. */
+static OCT__INLINE VI one_sums(VI a, VI b, VI c, VI d) {
+#if defined(OCT__ISA_NEON)
+    return vpaddq_u32(vpaddq_u32(a, b), vpaddq_u32(c, d));
+#else
+#if defined(OCT__ISA_AVX512)
+#define OCT__PAIR(f)  _mm512_##f
+#else
+#define OCT__PAIR(f)  _mm256_##f
+#endif
+    const VI x = vi_add(OCT__PAIR(unpacklo_epi32)(a, b), OCT__PAIR(unpackhi_epi32)(a, b));
+    const VI y = vi_add(OCT__PAIR(unpacklo_epi32)(c, d), OCT__PAIR(unpackhi_epi32)(c, d));
+    return vi_add(OCT__PAIR(unpacklo_epi64)(x, y), OCT__PAIR(unpackhi_epi64)(x, y));
+#undef OCT__PAIR
+#endif
+}
+#if OCT__X86_MADD
+/* Signed by signed for vpmaddubsw: |w| and x with w's sign.  Two of them may not fit 16 bits: -128 stands in no x. */
+static OCT__INLINE VI OCT__K(oct__one_signed)(VI w, VI x) {
+#if defined(OCT__ISA_AVX512)
+    return vi_maddubs(_mm512_abs_epi8(w), _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), vi_zero(), x));
+#else
+    return vi_maddubs(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+#endif
+}
+#endif
+/* Sums over 16 numbers, or 32, in four words of each row. */
+static OCT__INLINE VI OCT__K(oct__one_dot16)(const int type, VI u, VI x) {
+#if OCT__X86_MADD
+    OCT__UNUSED(type);
+    return vi_madd16(vi_maddubs(u, x), vi_dup(0x00010001));
+#else
+    OCT__UNUSED(type);
+    return vi_dot(vi_zero(), u, x);
+#endif
+}
+static OCT__INLINE VI OCT__K(oct__one_dot32)(const int type, VI u0, VI u1, VI x0, VI x1) {
+#if OCT__X86_MADD
+    const VI ones = vi_dup(0x00010001);
+    if (OCT__SIGNED(type))
+        return vi_add(vi_madd16(OCT__K(oct__one_signed)(u0, x0), ones), vi_madd16(OCT__K(oct__one_signed)(u1, x1), ones));
+    return vi_madd16(vi_add16(vi_maddubs(u0, x0), vi_maddubs(u1, x1)), ones);       /* u <= 63: MODE_PAIR above */
+#else
+    OCT__UNUSED(type);
+    return vi_dot(vi_dot(vi_zero(), u0, x0), u1, x1);
+#endif
+}
+/* Bits 16 i .. 16 i + 15 of each row's first word of x, as 16 bytes that are 16 or 0. */
+static OCT__INLINE VI OCT__K(oct__one_fifth)(VI x, const int i) {
+    static const unsigned char which[2][16] = { { 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1 },
+                                                { 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3 } };
+    static const unsigned char bits[16] = { 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128 };
+    const VI at = one_dup((const uint32_t *)(const void *)which[i]), bit = one_dup((const uint32_t *)(const void *)bits);
+#if defined(OCT__ISA_AVX512)
+    return _mm512_maskz_set1_epi8(_mm512_test_epi8_mask(_mm512_shuffle_epi8(x, at), bit), 16);
+#elif defined(OCT__ISA_AVX2)
+    return vi_and(_mm256_cmpeq_epi8(vi_and(_mm256_shuffle_epi8(x, at), bit), bit), vi_dup(0x10101010));
+#else
+    const uint8x16_t y = vqtbl1q_u8(vreinterpretq_u8_u32(x), vreinterpretq_u8_u32(at));
+    return vi_and(vreinterpretq_u32_u8(vtstq_u8(y, vreinterpretq_u8_u32(bit))), vi_dup(0x10101010));
+#endif
+}
+
+/* Numbers 16 i .. 16 i + 15 of group j (of 32) in the block at p, as they are multiplied. */
+static OCT__INLINE VI one_u(const int type, const unsigned char *p, size_t row4, size_t row12, const int j, const int i) {
+    static const unsigned char iq4_nl[2][16] = { { 1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241 },
+                                                 { 129, 152, 173, 191, 207, 221, 234, 246, 1, 13, 25, 38, 53, 69, 89, 113 } };
+    const VI low = vi_dup(0x0F0F0F0F);
+    const int h = j >> 2, g = j & 3;
+    VI x, y;
+#define OCT__AT(b) one_load(p + (b), row4, row12)
+    switch (type) {
+    case OCT__Q8_0:
+        x = OCT__AT(2 + 16 * i);
+        return OCT__SIGNED(type) ? x : vi_xor(x, vi_dup(0x80808080u));
+    case OCT__Q4_0: case OCT__Q4_1: case OCT__IQ4_NL: case OCT__Q5_0: case OCT__Q5_1:
+        x = OCT__AT(type == OCT__Q4_1 ? 4 : type == OCT__Q5_0 ? 6 : type == OCT__Q5_1 ? 8 : 2);
+        x = vi_and(i ? vi_shr(x, 4) : x, low);
+        if (type == OCT__IQ4_NL) return vi_lut(iq4_nl[OCT__SIGNED(type)], x);
+        if (type == OCT__Q5_0) return vi_or(x, OCT__K(oct__one_fifth)(OCT__AT(2), i));
+        if (type == OCT__Q5_1) return vi_or(x, OCT__K(oct__one_fifth)(OCT__AT(4), i));
+        return x;
+    case OCT__Q4_K:
+        x = OCT__AT(16 + 32 * (j >> 1) + 16 * i);
+        return vi_and(j & 1 ? vi_shr(x, 4) : x, low);
+    case OCT__Q5_K:
+        x = OCT__AT(48 + 32 * (j >> 1) + 16 * i);
+        y = vi_and(one_shr(OCT__AT(16 + 16 * i), j), vi_dup(0x01010101));
+        return vi_or(vi_and(j & 1 ? vi_shr(x, 4) : x, low), vi_shl(y, 4));
+    case OCT__Q6_K:
+        x = OCT__AT(64 * h + 32 * (g & 1) + 16 * i);
+        y = OCT__AT(128 + 32 * h + 16 * i);
+        y = g == 0 ? vi_shl(y, 4) : g == 1 ? vi_shl(y, 2) : g == 2 ? y : vi_shr(y, 2);
+        return vi_or(vi_and(g & 2 ? vi_shr(x, 4) : x, low), vi_and(y, vi_dup(0x30303030)));
+    case OCT__Q2_K:
+        return vi_and(one_shr(OCT__AT(16 + 32 * h + 16 * i), 2 * g), vi_dup(0x03030303));
+    default:    /* Q3_K */
+        x = vi_and(one_shr(OCT__AT(32 + 32 * h + 16 * i), 2 * g), vi_dup(0x03030303));
+        y = vi_and(one_shr(OCT__AT(16 * i), j), vi_dup(0x01010101));
+        return vi_or(x, vi_shl(y, 2));
+    }
+#undef OCT__AT
+}
+/* The integer sums of 16 numbers of a group, or of a whole group, for VW rows. */
+static OCT__INLINE VI one_half(const int type, const unsigned char *p, size_t row, const int j, const int i, const uint32_t *q) {
+    const size_t row4 = 4 * row, row12 = 12 * row;
+    const VI x = one_dup(q + 4 * i);
+#define OCT__X(r) OCT__K(oct__one_dot16)(type, one_u(type, p + r * row, row4, row12, j, i), x)
+    return one_sums(OCT__X(0), OCT__X(1), OCT__X(2), OCT__X(3));
+#undef OCT__X
+}
+static OCT__INLINE VI one_group(const int type, const unsigned char *p, size_t row, const int j, const uint32_t *q) {
+    const size_t row4 = 4 * row, row12 = 12 * row;
+    const VI x0 = one_dup(q), x1 = one_dup(q + 4);
+#define OCT__X(r) OCT__K(oct__one_dot32)(type, one_u(type, p + r * row, row4, row12, j, 0), one_u(type, p + r * row, row4, row12, j, 1), x0, x1)
+    return one_sums(OCT__X(0), OCT__X(1), OCT__X(2), OCT__X(3));
+#undef OCT__X
+}
+/* Integer sums [groups, 16] of n groups of 32, at most 256 numbers.  Groups that share bytes are done together, and
+ * stored after all of them, so that the bytes are loaded once. */
+static OCT__INLINE void OCT__K(oct__one_block)(const int type, const unsigned char *rows, size_t row, int n, const uint32_t *q,
+                                               const oct__panel *ahead, int g0, int32_t *sums) {
+    const int block = oct__types[type].block_bytes;
+    for (int v = 0; v < OCT__PANEL; v += VW) {
+        const unsigned char *p = rows + (size_t)v * row;
+        int32_t *o = sums + v;
+        if (oct__types[type].block_elems == 32) {
+            for (int g = 0; g < n; g++, p += block) {
+                vi_store(o + g * OCT__PANEL, one_group(type, p, row, 0, q + OCT__WORDS * g));
+                if (v == 0) oct__ahead(ahead, g0 + g, 1, 2);
+            }
+        } else if (oct__types[type].group == 32) {
+#define OCT__X(j) { const VI c0 = one_group(type, p, row, j, q + OCT__WORDS * j), c1 = one_group(type, p, row, j + 1, q + OCT__WORDS * (j + 1)); \
+            vi_store(o + j * OCT__PANEL, c0); vi_store(o + (j + 1) * OCT__PANEL, c1); \
+            if (v == 0) oct__ahead(ahead, g0 + j, 2, 2); }
+            OCT__X(0) OCT__X(2) OCT__X(4) OCT__X(6)
+#undef OCT__X
+        } else {
+#define OCT__X(j, i) { const VI c0 = one_half(type, p, row, j, i, q + OCT__WORDS * j), c1 = one_half(type, p, row, j + 1, i, q + OCT__WORDS * (j + 1)); \
+            const VI c2 = one_half(type, p, row, j + 2, i, q + OCT__WORDS * (j + 2)), c3 = one_half(type, p, row, j + 3, i, q + OCT__WORDS * (j + 3)); \
+            vi_store(o + (2 * j + i) * OCT__PANEL, c0); vi_store(o + (2 * j + 2 + i) * OCT__PANEL, c1); \
+            vi_store(o + (2 * j + 4 + i) * OCT__PANEL, c2); vi_store(o + (2 * j + 6 + i) * OCT__PANEL, c3); \
+            if (v == 0) oct__ahead(ahead, g0 + j + 2 * i, 2, 2); }
+            OCT__X(0, 0) OCT__X(0, 1) OCT__X(4, 0) OCT__X(4, 1)
+#undef OCT__X
+        }
+    }
+}
+/* Of group j alone, for a second int8. */
+static void OCT__K(oct__one_again)(int type, const unsigned char *rows, size_t row, int j, const uint32_t *q, int32_t *sums) {
+    for (int v = 0; v < OCT__PANEL; v += VW, rows += VW * row, sums += VW) {
+        switch (type) {
+#define OCT__X(t) case t: vi_store(sums, one_group(t, rows, row, j, q)); break;
+        OCT__X(OCT__Q4_0) OCT__X(OCT__Q4_1) OCT__X(OCT__Q5_0) OCT__X(OCT__Q5_1) OCT__X(OCT__Q8_0) OCT__X(OCT__IQ4_NL)
+        OCT__X(OCT__Q4_K) OCT__X(OCT__Q5_K)
+#undef OCT__X
+#define OCT__X(t) case t: vi_store(sums, one_half(t, rows, row, j, 0, q)); vi_store(sums + OCT__PANEL, one_half(t, rows, row, j, 1, q)); break;
+        OCT__X(OCT__Q2_K) OCT__X(OCT__Q3_K) OCT__X(OCT__Q6_K)
+#undef OCT__X
+        default: break;
+        }
+    }
+}
+/* Scales and minimums of n groups of 32, at most 256 numbers. */
+static OCT__INLINE void OCT__K(oct__one_scales)(const int type, const unsigned char *rows, size_t row, int n, const oct__panel *p) {
+    switch (type) {
+    case OCT__Q4_K: case OCT__Q5_K: OCT__B(oct__k_scales)(rows, row, p->s, p->m); break;
+    case OCT__Q2_K: OCT__B(oct__q2_k_scales)(rows, row, p->s, p->m); break;
+    case OCT__Q3_K: OCT__B(oct__q3_k_scales)(rows, row, p->s); break;
+    case OCT__Q6_K: OCT__B(oct__q6_k_scales)(rows, row, p->s); break;
+    default:
+        OCT__B(oct__half_columns)(rows, row, (size_t)oct__types[type].block_bytes, n, p->s);
+        if (type == OCT__Q4_1 || type == OCT__Q5_1)
+            OCT__B(oct__half_columns)(rows + 2, row, (size_t)oct__types[type].block_bytes, n, p->m);
+    }
+}
+/* y [16] += the sums of one group, whose block is x. */
+static OCT__INLINE void OCT__K(oct__one_chain)(const int type, const oct__panel *p, int g, const int32_t *sums, const uint32_t *x, float *y) {
+    const int half = oct__types[type].group == 16, has_min = oct__types[type].zero_shift == 32, none = half ? OCT__Q_S16 : OCT__Q_S32;
+    const int start = OCT__K(oct__start_row)(half, oct__types[type].zero_shift);
+    const VF d = v_dup(oct__bits_f32(x[OCT__Q_D]));
+    for (int v = 0; v < OCT__PANEL; v += VW) {
+        VF f = v_load(y + v);
+        for (int h = 0; h <= half; h++) {
+            const int at = ((g << half) + h) * OCT__PANEL + v;
+            VI c = vi_load(sums + h * OCT__PANEL + v);
+            if (!has_min && !OCT__SIGNED(type)) c = vi_add(c, vi_dup(x[start + 3 * h] - x[none + 3 * h]));
+            f = v_fma(v_mul(v_from_int(c), v_load(p->s + at)), d, f);
+            if (has_min) f = v_fma(v_load(p->m + at), v_dup(oct__bits_f32(x[half ? OCT__Q_D16 + h : OCT__Q_D32])), f);
+        }
+        v_store(y + v, f);
+    }
+}
+static OCT__INLINE void OCT__K(oct__one_type)(const int type, const unsigned char *rows, size_t row, int k, const oct__qtile *x,
+                                              const oct__panel *p, float *acc, float *rest) {
+    const int elems = oct__types[type].block_elems, bytes = oct__types[type].block_bytes, per = 32 / oct__types[type].group;
+    const int last = x->rest ? x->ends[(k + OCT__K_QUANT - 1) / OCT__K_QUANT] : 0;
+    int32_t sums[16 * OCT__PANEL];
+    for (int g0 = 0, r = x->rest ? x->ends[0] : 0; g0 < k / 32; g0 += 8, rows += 256 / elems * bytes) {
+        const int n = OCT__MIN(8, k / 32 - g0);
+        const uint32_t *b = x->x + g0 * OCT__WORDS;
+        OCT__K(oct__one_scales)(type, rows, row, n, p);
+        OCT__K(oct__one_block)(type, rows, row, n, b, p, g0, sums);
+        for (int g = 0; g < n; g++) OCT__K(oct__one_chain)(type, p, g, sums + g * per * OCT__PANEL, b + g * OCT__WORDS, acc);
+        for (; r < last && x->list[r] - x->first < g0 + n; r++) {
+            const int j = x->list[r] - x->first - g0;
+            const uint32_t *again = x->rest + (size_t)r * OCT__WORDS;
+            OCT__K(oct__one_again)(type, elems == 32 ? rows + j * bytes : rows, row, elems == 32 ? 0 : j, again, sums);
+            OCT__K(oct__one_chain)(type, p, j, sums, again, rest);
+        }
+    }
+}
+static void OCT__K(oct__mul_one)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__qtile *x, const oct__panel *p,
+                                 float *acc, float *rest) {
+    switch (type) {
+#define OCT__X(t) case t: OCT__K(oct__one_type)(t, rows, row_bytes, k, x, p, acc, rest); break;
+    OCT__X(OCT__Q4_0) OCT__X(OCT__Q4_1) OCT__X(OCT__Q5_0) OCT__X(OCT__Q5_1) OCT__X(OCT__Q8_0) OCT__X(OCT__IQ4_NL)
+    OCT__X(OCT__Q2_K) OCT__X(OCT__Q3_K) OCT__X(OCT__Q4_K) OCT__X(OCT__Q5_K) OCT__X(OCT__Q6_K)
+#undef OCT__X
+    default: break;
+    }
+}
+#undef one_load
+#undef one_dup
+#undef one_shr
+#undef one_sums
+#undef one_u
+#undef one_half
+#undef one_group
+#undef OCT__SIGNED
+#  define OCT__MUL_ONE OCT__K(oct__mul_one)
+#else
+#  define OCT__MUL_ONE NULL
+#endif
+
 static const oct__kernels OCT__K(oct__table) = {
     OCT__STR(OCT__ISA),
 #if defined(OCT__ISA_AVX512)
@@ -9049,7 +9450,7 @@ static const oct__kernels OCT__K(oct__table) = {
     OCT_ISA_SCALAR, 0,
 #endif
     OCT__WORDS, OCT__TILE,
-    OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul), OCT__B(oct__mul_f),
+    OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul), OCT__MUL_ONE, OCT__B(oct__mul_f),
     OCT__B(oct__pack_f), OCT__B(oct__mul_units),
     OCT__B(oct__att_mul), OCT__B(oct__softmax), OCT__B(oct__join), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
     OCT__B(oct__add), OCT__B(oct__to_f16), OCT__B(oct__from_f16), OCT__B(oct__from_s8), OCT__B(oct__expv)
@@ -9098,6 +9499,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef vi_maddubs
 #undef vi_madd16
 #undef vi_add16
+#undef vi_dot
 #undef vi_dot_at
 #undef OCT__TILE
 #undef OCT__STEP
@@ -9115,6 +9517,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef OCT__EACH_COLUMN
 #undef OCT__VECTORS
 #undef OCT__COLUMNS
+#undef OCT__MUL_ONE
 #undef OCT__CAT_
 #undef OCT__CAT
 #undef OCT__K
