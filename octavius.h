@@ -9147,10 +9147,12 @@ static void OCT__K(oct__from_s8)(const unsigned char *x, const float *d, int ste
  * 16 rows lie in a few vectors, one row in 128 bits of each; the token's sixteen bytes are repeated to meet them, and
  * four vectors of products are added into one with a row in each lane (oct__one_sums).  Integer sums are exact in
  * any order; the float sums then go as in oct__mul_tile, group after group. */
-#if VW > 1
-/* Where Q8_0 and IQ4_NL are multiplied as signed numbers, there is no zero point to take off. */
+#if defined(OCT__ISA_AVX512) && !defined(OCT__ISA_DOT)
+#  define OCT__MUL_ONE oct__mul_one_avx2
+#elif VW > 1
+/* Where Q8_0 is multiplied as signed numbers, there is no zero point to take off. */
 #if defined(OCT__ISA_NEON) || OCT__X86_MADD
-#  define OCT__SIGNED(type) ((type) == OCT__Q8_0 || (type) == OCT__IQ4_NL)
+#  define OCT__SIGNED(type) ((type) == OCT__Q8_0)
 #else
 #  define OCT__SIGNED(type) 0
 #endif
@@ -9250,26 +9252,8 @@ static OCT__INLINE VI OCT__K(oct__one_dot32)(const int type, VI u0, VI u1, VI x0
     return vi_dot(vi_dot(vi_zero(), u0, x0), u1, x1);
 #endif
 }
-/* Bits 16 i .. 16 i + 15 of each row's first word of x, as 16 bytes that are 16 or 0. */
-static OCT__INLINE VI OCT__K(oct__one_fifth)(VI x, const int i) {
-    static const unsigned char which[2][16] = { { 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1 },
-                                                { 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3 } };
-    static const unsigned char bits[16] = { 1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128 };
-    const VI at = one_dup((const uint32_t *)(const void *)which[i]), bit = one_dup((const uint32_t *)(const void *)bits);
-#if defined(OCT__ISA_AVX512)
-    return _mm512_maskz_set1_epi8(_mm512_test_epi8_mask(_mm512_shuffle_epi8(x, at), bit), 16);
-#elif defined(OCT__ISA_AVX2)
-    return vi_and(_mm256_cmpeq_epi8(vi_and(_mm256_shuffle_epi8(x, at), bit), bit), vi_dup(0x10101010));
-#else
-    const uint8x16_t y = vqtbl1q_u8(vreinterpretq_u8_u32(x), vreinterpretq_u8_u32(at));
-    return vi_and(vreinterpretq_u32_u8(vtstq_u8(y, vreinterpretq_u8_u32(bit))), vi_dup(0x10101010));
-#endif
-}
-
 /* Numbers 16 i .. 16 i + 15 of group j (of 32) in the block at p, as they are multiplied. */
 static OCT__INLINE VI one_u(const int type, const unsigned char *p, size_t row4, size_t row12, const int j, const int i) {
-    static const unsigned char iq4_nl[2][16] = { { 1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241 },
-                                                 { 129, 152, 173, 191, 207, 221, 234, 246, 1, 13, 25, 38, 53, 69, 89, 113 } };
     const VI low = vi_dup(0x0F0F0F0F);
     const int h = j >> 2, g = j & 3;
     VI x, y;
@@ -9278,13 +9262,9 @@ static OCT__INLINE VI one_u(const int type, const unsigned char *p, size_t row4,
     case OCT__Q8_0:
         x = OCT__AT(2 + 16 * i);
         return OCT__SIGNED(type) ? x : vi_xor(x, vi_dup(0x80808080u));
-    case OCT__Q4_0: case OCT__Q4_1: case OCT__IQ4_NL: case OCT__Q5_0: case OCT__Q5_1:
-        x = OCT__AT(type == OCT__Q4_1 ? 4 : type == OCT__Q5_0 ? 6 : type == OCT__Q5_1 ? 8 : 2);
-        x = vi_and(i ? vi_shr(x, 4) : x, low);
-        if (type == OCT__IQ4_NL) return vi_lut(iq4_nl[OCT__SIGNED(type)], x);
-        if (type == OCT__Q5_0) return vi_or(x, OCT__K(oct__one_fifth)(OCT__AT(2), i));
-        if (type == OCT__Q5_1) return vi_or(x, OCT__K(oct__one_fifth)(OCT__AT(4), i));
-        return x;
+    case OCT__Q4_0:
+        x = OCT__AT(2);
+        return vi_and(i ? vi_shr(x, 4) : x, low);
     case OCT__Q4_K:
         x = OCT__AT(16 + 32 * (j >> 1) + 16 * i);
         return vi_and(j & 1 ? vi_shr(x, 4) : x, low);
@@ -9292,17 +9272,11 @@ static OCT__INLINE VI one_u(const int type, const unsigned char *p, size_t row4,
         x = OCT__AT(48 + 32 * (j >> 1) + 16 * i);
         y = vi_and(one_shr(OCT__AT(16 + 16 * i), j), vi_dup(0x01010101));
         return vi_or(vi_and(j & 1 ? vi_shr(x, 4) : x, low), vi_shl(y, 4));
-    case OCT__Q6_K:
+    default:    /* Q6_K */
         x = OCT__AT(64 * h + 32 * (g & 1) + 16 * i);
         y = OCT__AT(128 + 32 * h + 16 * i);
         y = g == 0 ? vi_shl(y, 4) : g == 1 ? vi_shl(y, 2) : g == 2 ? y : vi_shr(y, 2);
         return vi_or(vi_and(g & 2 ? vi_shr(x, 4) : x, low), vi_and(y, vi_dup(0x30303030)));
-    case OCT__Q2_K:
-        return vi_and(one_shr(OCT__AT(16 + 32 * h + 16 * i), 2 * g), vi_dup(0x03030303));
-    default:    /* Q3_K */
-        x = vi_and(one_shr(OCT__AT(32 + 32 * h + 16 * i), 2 * g), vi_dup(0x03030303));
-        y = vi_and(one_shr(OCT__AT(16 * i), j), vi_dup(0x01010101));
-        return vi_or(x, vi_shl(y, 2));
     }
 #undef OCT__AT
 }
@@ -9356,11 +9330,10 @@ static void OCT__K(oct__one_again)(int type, const unsigned char *rows, size_t r
     for (int v = 0; v < OCT__PANEL; v += VW, rows += VW * row, sums += VW) {
         switch (type) {
 #define OCT__X(t) case t: vi_store(sums, one_group(t, rows, row, j, q)); break;
-        OCT__X(OCT__Q4_0) OCT__X(OCT__Q4_1) OCT__X(OCT__Q5_0) OCT__X(OCT__Q5_1) OCT__X(OCT__Q8_0) OCT__X(OCT__IQ4_NL)
-        OCT__X(OCT__Q4_K) OCT__X(OCT__Q5_K)
+        OCT__X(OCT__Q4_0) OCT__X(OCT__Q8_0) OCT__X(OCT__Q4_K) OCT__X(OCT__Q5_K)
 #undef OCT__X
 #define OCT__X(t) case t: vi_store(sums, one_half(t, rows, row, j, 0, q)); vi_store(sums + OCT__PANEL, one_half(t, rows, row, j, 1, q)); break;
-        OCT__X(OCT__Q2_K) OCT__X(OCT__Q3_K) OCT__X(OCT__Q6_K)
+        OCT__X(OCT__Q6_K)
 #undef OCT__X
         default: break;
         }
@@ -9370,13 +9343,8 @@ static void OCT__K(oct__one_again)(int type, const unsigned char *rows, size_t r
 static OCT__INLINE void OCT__K(oct__one_scales)(const int type, const unsigned char *rows, size_t row, int n, const oct__panel *p) {
     switch (type) {
     case OCT__Q4_K: case OCT__Q5_K: OCT__B(oct__k_scales)(rows, row, p->s, p->m); break;
-    case OCT__Q2_K: OCT__B(oct__q2_k_scales)(rows, row, p->s, p->m); break;
-    case OCT__Q3_K: OCT__B(oct__q3_k_scales)(rows, row, p->s); break;
     case OCT__Q6_K: OCT__B(oct__q6_k_scales)(rows, row, p->s); break;
-    default:
-        OCT__B(oct__half_columns)(rows, row, (size_t)oct__types[type].block_bytes, n, p->s);
-        if (type == OCT__Q4_1 || type == OCT__Q5_1)
-            OCT__B(oct__half_columns)(rows + 2, row, (size_t)oct__types[type].block_bytes, n, p->m);
+    default: OCT__B(oct__half_columns)(rows, row, (size_t)oct__types[type].block_bytes, n, p->s); break;
     }
 }
 /* y [16] += the sums of one group, whose block is x. */
@@ -9419,8 +9387,7 @@ static void OCT__K(oct__mul_one)(int type, const unsigned char *rows, size_t row
                                  float *acc, float *rest) {
     switch (type) {
 #define OCT__X(t) case t: OCT__K(oct__one_type)(t, rows, row_bytes, k, x, p, acc, rest); break;
-    OCT__X(OCT__Q4_0) OCT__X(OCT__Q4_1) OCT__X(OCT__Q5_0) OCT__X(OCT__Q5_1) OCT__X(OCT__Q8_0) OCT__X(OCT__IQ4_NL)
-    OCT__X(OCT__Q2_K) OCT__X(OCT__Q3_K) OCT__X(OCT__Q4_K) OCT__X(OCT__Q5_K) OCT__X(OCT__Q6_K)
+    OCT__X(OCT__Q4_0) OCT__X(OCT__Q8_0) OCT__X(OCT__Q4_K) OCT__X(OCT__Q5_K) OCT__X(OCT__Q6_K)
 #undef OCT__X
     default: break;
     }
