@@ -4672,6 +4672,11 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scr
     }
     return false;
 }
+/* Types with a kernel for one token; the others are unpacked as for many. */
+static bool oct__mm_has_one(const oct__kernels *k, const oct__mat *w) {
+    const int t = w->type;
+    return k->mul_one && (t == OCT__Q4_0 || t == OCT__Q8_0 || t == OCT__Q4_K || t == OCT__Q5_K || t == OCT__Q6_K);
+}
 /* The same for one panel and one token. */
 static bool oct__mm_one(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int t, int task, size_t *work) {
     const oct__mat *w = job->w;
@@ -4754,7 +4759,7 @@ static void oct__mm_task(void *arg, int task) {
             s.panel.u_max = type->u_max;
             for (int t = run->t0; t < run->t1; t += block) {
                 const int n = OCT__MIN(block, run->t1 - t), row = first * OCT__PANEL;
-                if (int8 && n == 1 && run->c->k->mul_one ? oct__mm_one(run, job, &s, row, t, task, &work)
+                if (int8 && n == 1 && oct__mm_has_one(run->c->k, job->w) ? oct__mm_one(run, job, &s, row, t, task, &work)
                     : int8 ? oct__mm_int8(run, job, &s, row, step, t, n, task, &work)
                            : oct__mm_float(run, job, &s, row, step, t, n, task, &work)) return;
             }
@@ -7833,7 +7838,18 @@ typedef int16_t VH __attribute__((vector_size(4 * VW)));
 #else
 #  define OCT__X86_MADD 0
 #endif
-#define OCT__WORDS (OCT__X86_MADD ? OCT__Q_WIDE : OCT__Q_WORDS)
+/* AVX2 has one layout of activations for all its tables: they share the one-token kernel. */
+#if OCT__X86_MADD || defined(OCT__ISA_AVX2)
+#  define OCT__WORDS OCT__Q_WIDE
+#else
+#  define OCT__WORDS OCT__Q_WORDS
+#endif
+/* AVX-512 without its dot product is rare, and takes AVX2's int8 kernels: one set less to compile. */
+#if defined(OCT__ISA_AVX512) && !defined(OCT__ISA_DOT)
+#  define OCT__OWN_INT8 0
+#else
+#  define OCT__OWN_INT8 1
+#endif
 
 /* Four words of VW rows: a holds the first word of each row, d the fourth. */
 #define V4 OCT__K(oct__v4)
@@ -7890,6 +7906,7 @@ static OCT__INLINE VI OCT__K(oct__dot4)(VI c, VI u, VI s) {
 #  define OCT__MODE_WIDE  3
 #endif
 
+#if OCT__OWN_INT8
 /* The row of a block with the starts for a zero point of 1 << zero_shift (32: none). */
 static OCT__INLINE int OCT__K(oct__start_row)(const int half, int zero_shift) {
     return half ? OCT__Q_S16 + (zero_shift == 2) + 2 * (zero_shift == 5)
@@ -8090,6 +8107,7 @@ static void OCT__K(oct__mul)(const oct__panel *p, int k, const oct__qtile *x, fl
     else OCT__K(oct__mul_mode)(OCT__MODE_DOT, 0, p, k, x, acc, rest);
 #endif
 }
+#endif /* OCT__OWN_INT8 */
 
 #if !defined(OCT__ISA_DOT)
 /* --- unpacking -------------------------------------------------------------------- */
@@ -9147,7 +9165,7 @@ static void OCT__K(oct__from_s8)(const unsigned char *x, const float *d, int ste
  * 16 rows lie in a few vectors, one row in 128 bits of each; the token's sixteen bytes are repeated to meet them, and
  * four vectors of products are added into one with a row in each lane (oct__one_sums).  Integer sums are exact in
  * any order; the float sums then go as in oct__mul_tile, group after group. */
-#if defined(OCT__ISA_AVX512) && !defined(OCT__ISA_DOT)
+#if !OCT__OWN_INT8 || (defined(OCT__ISA_AVX2) && defined(OCT__ISA_DOT))
 #  define OCT__MUL_ONE oct__mul_one_avx2
 #elif VW > 1
 /* Where Q8_0 is multiplied as signed numbers, there is no zero point to take off. */
@@ -9416,8 +9434,13 @@ static const oct__kernels OCT__K(oct__table) = {
 #else
     OCT_ISA_SCALAR, 0,
 #endif
-    OCT__WORDS, OCT__TILE,
-    OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul), OCT__MUL_ONE, OCT__B(oct__mul_f),
+    OCT__WORDS,
+#if OCT__OWN_INT8
+    OCT__TILE, OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul),
+#else
+    6 /* AVX2's */, OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), oct__mul_avx2,
+#endif
+    OCT__MUL_ONE, OCT__B(oct__mul_f),
     OCT__B(oct__pack_f), OCT__B(oct__mul_units),
     OCT__B(oct__att_mul), OCT__B(oct__softmax), OCT__B(oct__join), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
     OCT__B(oct__add), OCT__B(oct__to_f16), OCT__B(oct__from_f16), OCT__B(oct__from_s8), OCT__B(oct__expv)
@@ -9473,6 +9496,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef OCT__VECS
 #undef OCT__X86_MADD
 #undef OCT__WORDS
+#undef OCT__OWN_INT8
 #undef V4
 #undef OCT__EACH
 #undef OCT__EACH12

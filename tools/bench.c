@@ -699,7 +699,7 @@ static void attending_body(void *arg) {
     attending   *a = (attending *)arg;
     const double start = now();
     for (int i = 0; i < a->layers; i++)
-        oct__attention(&a->c, a->out, a->q, &a->kv[i], a->n_head, a->depth, a->n_tok, (float)(1.0 / sqrt((double)a->kv[i].d_head)));
+        oct__attention(&a->c, a->out, a->q, &a->kv[i], a->n_head, a->depth, a->n_tok, (float)(1.0 / sqrt((double)a->kv[i].d_head)), true);
     a->took = now() - start;
 }
 static double attending_once(bench *b, void *arg) {
@@ -718,7 +718,9 @@ static void attending_close(attending *a) {
 }
 /* A cache of F16 noise; non-zero: no memory. */
 static int attending_open(bench *b, attending *a, int n_head, int n_kv, int d_head, int layers, int depth, int n_tok) {
-    const size_t rows = (size_t)(depth + n_tok), row = oct__kv_row_bytes(OCT_KV_F16, d_head), one = rows * (size_t)n_kv * row;
+    oct__kv      shape;
+    oct__kv_init(&shape, OCT_KV_F16, depth + n_tok, n_kv, d_head);
+    const size_t k_bytes = (size_t)n_kv * shape.k_bytes, both = k_bytes + (size_t)n_kv * shape.v_bytes;
     const size_t width = (size_t)n_tok * (size_t)n_head * (size_t)d_head;
     uint64_t     state = 3;
     memset(a, 0, sizeof *a);
@@ -732,22 +734,18 @@ static int attending_open(bench *b, attending *a, int n_head, int n_kv, int d_he
     a->kv = (oct__kv *)calloc((size_t)layers, sizeof *a->kv);
     a->q = (float *)malloc(width * sizeof(float));
     a->out = (float *)malloc(width * sizeof(float));
-    a->cache = (unsigned char *)malloc(2 * one * (size_t)layers + 64);
+    a->cache = (unsigned char *)malloc(both * (size_t)layers + 64);
     a->scratch = (unsigned char *)malloc((size_t)b->threads * a->c.scratch_bytes + 64);
-    if (!a->kv || !a->q || !a->out || !a->cache || !a->scratch || weights_fill(OCT__F16, a->cache, 2 * one))
+    if (!a->kv || !a->q || !a->out || !a->cache || !a->scratch || weights_fill(OCT__F16, a->cache, both))
         return oct__fail(&b->err, OCT_E_MEMORY, "out of memory for a cache of %d positions", depth + n_tok) != OCT_OK;
     a->c.scratch = (unsigned char *)aligned_in(a->scratch);
     synth_normal(&state, a->q, width, 0, 1);
     for (int i = 0; i < layers; i++) {
         oct__kv *kv = &a->kv[i];
-        kv->type = OCT_KV_F16;
-        kv->n_ctx = (int)rows;
-        kv->n_kv = n_kv;
-        kv->d_head = d_head;
-        kv->row_bytes = row;
-        kv->k = a->cache + 2 * one * (size_t)i;
-        kv->v = kv->k + one;
-        if (i) memcpy(kv->k, a->cache, 2 * one);
+        *kv = shape;
+        kv->k = a->cache + both * (size_t)i;
+        kv->v = kv->k + k_bytes;
+        if (i) memcpy(kv->k, a->cache, both);
     }
     return 0;
 }
@@ -870,9 +868,8 @@ static void model_fill_cache(subject *u) {                   /* so that its page
     const oct_session *s = u->s;
     for (int i = 0; i < u->m->net.n_layer; i++) {
         const oct__kv *kv = &s->pass.kv[i];
-        const size_t   bytes = (size_t)kv->n_ctx * (size_t)kv->n_kv * kv->row_bytes;
-        (void)weights_fill(OCT__F16, kv->k, bytes);
-        (void)weights_fill(OCT__F16, kv->v, bytes);
+        (void)weights_fill(OCT__F16, kv->k, (size_t)kv->n_kv * kv->k_bytes);
+        (void)weights_fill(OCT__F16, kv->v, (size_t)kv->n_kv * kv->v_bytes);
     }
 }
 static double model_prefill(bench *b, subject *u, int n) {
