@@ -7941,8 +7941,8 @@ static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int vecs, const
             VC OCT__SUMS(a), OCT__SUMS(b);
             int j = steps;
             /* the loops over j run at least once; said so, gcc keeps each sum in its register */
-            if (mode == OCT__MODE_SUM16) {
 #if OCT__X86_MADD
+            if (mode == OCT__MODE_SUM16) {
                 VH OCT__SUMS(c), OCT__SUMS(e);
 #define OCT__X(i) c##i = (VH)vi_zero(); e##i = c##i;
                 OCT__EACH12(OCT__X)
@@ -7959,8 +7959,9 @@ static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int vecs, const
                 a##i = (VC)vi_madd16((VI)c##i, ones) + y; if (vecs > 1) b##i = (VC)vi_madd16((VI)e##i, ones) + y; }
                 OCT__EACH12(OCT__X)
 #undef OCT__X
+            } else
 #endif
-            } else {
+            {
 #define OCT__X(i) a##i = (VC)vi_dup(starts[i]); b##i = a##i;
                 OCT__EACH12(OCT__X)
 #undef OCT__X
