@@ -7920,6 +7920,7 @@ static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int vecs, const
     const unsigned char *u = p->u + 4 * row;
     const float *s = p->s + row, *m = p->m + row;
     const uint32_t *x = tile->x + t;
+    OCT__UNUSED(mode);
     const VF minus = v_dup(-OCT__MAGIC_F);
 #if defined(OCT__ISA_NEON)
     const VI flip = vi_dup(0x80808080u);
