@@ -323,8 +323,14 @@ OCT_API void       oct_session_set_max_tokens(oct_session *s, int max_tokens);
 
 /* --- feed: append to the pending turn; nothing is computed yet ------------ */
 
-/* RGB8 pixels, rows from the top. */
-typedef struct oct_image { const unsigned char *pixels; int width, height; size_t stride_bytes; } oct_image;
+/* Pixels, rows from the top. */
+typedef struct oct_image {
+    const unsigned char *pixels;
+    int                  width, height;
+    size_t               stride_bytes;   /* 0: packed */
+    int                  n_channels;     /* 0 or 3: RGB8; 4: RGBA8 */
+    int                  nearest;        /* the file had a palette, or one bit a pixel: see octavius.v.convert (chapter 9) */
+} oct_image;
 /* Points in metres; rgb 0 to 255 or NULL.  Strides 0: packed. */
 typedef struct oct_points {
     const float *xyz; const unsigned char *rgb; size_t count; size_t xyz_stride_bytes, rgb_stride_bytes;
@@ -336,6 +342,35 @@ OCT_API oct_result oct_feed_image(oct_session *s, const oct_image *image, oct_er
 OCT_API oct_result oct_feed_points(oct_session *s, const oct_points *points, oct_error *err); /* UNSUPPORTED: no encoder */
 OCT_API oct_result oct_feed_tokens(oct_session *s, const int32_t *ids, size_t n, oct_error *err);
 OCT_API void       oct_feed_clear(oct_session *s);         /* forget the pending turn */
+
+/* A picture or cloud that is encoded once and fed as often as wanted, also to several sessions of the same model. */
+typedef struct oct_embeds oct_embeds;
+OCT_API oct_result   oct_encode_image(oct_embeds **out, oct_session *s, const oct_image *image, oct_error *err);
+OCT_API const float *oct_embeds_data(const oct_embeds *e, int *n_tokens, int *n_embd);   /* [n_tokens, n_embd] */
+OCT_API oct_result   oct_feed_embeds(oct_session *s, const oct_embeds *e, oct_error *err);   /* copied: e may be closed at once */
+OCT_API void         oct_embeds_close(oct_embeds *e);       /* before its model; NULL is fine */
+
+/* --- pictures in files (left out by OCTAVIUS_NO_PICTURES) ------------------ */
+
+typedef struct oct_picture_desc {
+    oct_allocator allocator;
+    size_t        max_pixels;     /* more is OCT_E_LIMIT; 0: 2^26 (67 megapixels) */
+} oct_picture_desc;
+typedef struct oct_picture {
+    oct_image     image;          /* RGB8, or RGBA8 where the file has alpha of its own; in the picture's own memory */
+    int           orientation;    /* EXIF's, 1 to 8; 1: upright.  The pixels are as stored */
+    const char   *format;         /* "PNG", "JPEG", "BMP", "PNM" */
+    oct_allocator allocator;
+    void         *memory;
+} oct_picture;
+
+/* PNG, JPEG (baseline and progressive), BMP, PPM and PGM, recognised by their first bytes.  Other formats are named in the
+ * error.  Errors: IO, FORMAT, UNSUPPORTED, MEMORY, LIMIT; *out is zeroed then. */
+OCT_API oct_result oct_picture_open(oct_picture *out, const char *path, const oct_picture_desc *desc, oct_error *err);
+OCT_API oct_result oct_picture_open_memory(oct_picture *out, const void *bytes, size_t n, const oct_picture_desc *desc, oct_error *err);
+/* Turns and mirrors the pixels as the orientation says, which is 1 then. */
+OCT_API oct_result oct_picture_upright(oct_picture *picture, oct_error *err);
+OCT_API void       oct_picture_close(oct_picture *picture);     /* a zeroed one, or NULL, is fine */
 
 /* --- next: one token at a time -------------------------------------------- */
 
