@@ -3,8 +3,8 @@
 # CC, CXX, CFLAGS and CXXFLAGS may be set; without OpenMP: make OPENMP=
 
 B        := build
-CFLAGS   ?= -O2 -g
-CXXFLAGS ?= -O2 -g
+CFLAGS   ?= -O2 -g1
+CXXFLAGS ?= -O2 -g1
 WARN     := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Wvla -Wdouble-promotion -Wcast-qual
 C11      := -std=c11 $(WARN) -Wstrict-prototypes
 CXX17    := -std=c++17 $(WARN)

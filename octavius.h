@@ -1232,7 +1232,19 @@ struct oct__kernels {
 #  define OCT__TARGET(t) _Pragma("GCC push_options") _Pragma(OCT__STR_(GCC target(t)))
 #  define OCT__UNTARGET  _Pragma("GCC pop_options")
 #endif
-#define OCT__INLINE inline __attribute__((always_inline))
+/* Without optimisation, and under a sanitizer, each copy would keep every vector of its own on the stack: megabytes in one function. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#  define OCT__SANITIZED 1
+#elif defined(__has_feature)
+#  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#    define OCT__SANITIZED 1
+#  endif
+#endif
+#if defined(__OPTIMIZE__) && !defined(OCT__SANITIZED) && !defined(OCTAVIUS_TEST_INTRINSICS)
+#  define OCT__INLINE inline __attribute__((always_inline))
+#else
+#  define OCT__INLINE OCT__MAYBE_UNUSED
+#endif
 /* The compiler forgets how x was made: sixteen row addresses stay a few sums and are not kept, and spilled, one by one. */
 #define OCT__HIDE(x) __asm__("" : "+r"(x))
 

@@ -78,10 +78,10 @@ compile)
     rm -f "$out/$$.c" "$out/$$.o"
     exit $r ;;
 address)
-    config clang c11 -O1 plain
+    config clang c11 -O0 plain
     links clang -fsanitize=address,undefined || skip 'clang lacks its sanitizers (libclang-rt)'
     export QUICK=1 ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
-    suite "$out/asan" '-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
+    suite "$out/asan" '-O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
     exit ;;
 thread)
     config clang c11 -O1 plain
@@ -102,13 +102,13 @@ simde)                                  # every x86 table, whatever this CPU has
     need gcc
     mkdir -p "$out/simde"
     # shellcheck disable=SC2086
-    gcc -std=gnu11 $warn -Wno-psabi -O2 -DOCTAVIUS_TEST_INTRINSICS='"tests/simd/simde.h"' -I. tests/test_kernels_main.c -o "$out/simde/kernels" -lm || exit 1
+    gcc -std=gnu11 $warn -Wno-psabi -Wno-maybe-uninitialized -O2 -DOCTAVIUS_TEST_INTRINSICS='"tests/simd/simde.h"' -I. tests/test_kernels_main.c -o "$out/simde/kernels" -lm || exit 1
     QUICK=1 exec "$out/simde/kernels" ;;
 fuzzer)                                 # name, seconds
     need clang
     links clang -fsanitize=address || skip 'clang lacks its sanitizers (libclang-rt)'
     mkdir -p "$out/fuzz" "build/corpus/$2"
-    clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. "tests/$2.c" -o "$out/fuzz/$2" -lm || exit 1
+    clang -std=c11 -g -O1 -DOCTAVIUS_NO_SIMD -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. "tests/$2.c" -o "$out/fuzz/$2" -lm || exit 1
     exec "$out/fuzz/$2" -max_total_time="$3" -max_len=65536 -timeout=10 -rss_limit_mb=3000 -verbosity=0 -print_final_stats=1 \
         -artifact_prefix="build/corpus/$2-" "build/corpus/$2" ;;
 esac
