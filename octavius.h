@@ -1139,7 +1139,7 @@ static void oct__dequant_row(int type, const void *src, float *dst, int64_t n) {
 
 /* A panel of quantised weights over k: number = s * (u - zero) + m. */
 typedef struct oct__panel {
-    unsigned char *u;              /* [k / 4, 16, 4] */
+    unsigned char *u;              /* [k / 4, 16, 4]; for WIDE [k / 4, 2, 16, 2] of uint16_t (chapter 19) */
     float         *s;              /* [k / group, 16] */
     float         *m;              /* [k / group, 16]; only types with zero_shift 32 */
     int            group;          /* 16 or 32 */
@@ -4385,7 +4385,7 @@ typedef struct oct__mm_scratch {
 static void oct__mm_scratch_take(oct__arena *a, oct__mm_scratch *s) {
     memset(s->panels, 0, sizeof s->panels);
     for (int i = 0; i < OCT__PANELS; i++) {
-        s->panels[i].u = OCT__TAKE(a, unsigned char, (size_t)OCT__K_QUANT * OCT__PANEL);
+        s->panels[i].u = OCT__TAKE(a, unsigned char, 2 * (size_t)OCT__K_QUANT * OCT__PANEL);
         s->panels[i].s = OCT__TAKE(a, float, (size_t)OCT__K_QUANT / 16 * OCT__PANEL);
         s->panels[i].m = OCT__TAKE(a, float, (size_t)OCT__K_QUANT / 16 * OCT__PANEL);
     }
@@ -7784,11 +7784,7 @@ typedef int32_t VC __attribute__((vector_size(32)));
 #    define vi_dot_at(c, u, p) c = (VC)_mm256_dpbusd_avx_epi32((VI)c, u, vi_dup(*(p)))
 #  endif
 #  define OCT__TILE 6
-#  if defined(OCT__ISA_DOT)
-#    define OCT__STEP 6
-#  else
-#    define OCT__STEP 3
-#  endif
+#  define OCT__STEP 6
 #  define OCT__VECS 2
 #elif defined(OCT__ISA_NEON)
 #  define VW 4
@@ -7925,8 +7921,8 @@ static OCT__INLINE VI OCT__K(oct__dot4)(VI c, VI u, VI s) {
  * For each token a chain of integer sums c and one of float sums f, both named: compilers keep an indexed array
  * in memory.  Integer sums are exact in every order, so each instruction set may have its own way:
  *   DOT    one instruction for four products (NEON multiplies signed by signed: u - 128 there);
- *   SUM16  vpmaddubsw, up to eight of which fit 16 bits when u <= 15: 8 * 2 * 15 * 128 = 30720;
- *   PAIR   two of them fit when u <= 63: 2 * 2 * 63 * 128 = 32256;
+ *   SUMS   vpmaddubsw, added up in 16 bits over as many words as fit: eight when u <= 15 (8 * 2 * 15 * 128 = 30720), four
+ *          when u <= 31, two when u <= 63 (2 * 2 * 63 * 128 = 32256);
  *   WIDE   vpmaddwd on 16-bit halves of u, where vpmaddubsw could saturate. */
 #define OCT__EACH(X) X(0) if (n > 1) { X(1) } if (n > 2) { X(2) X(3) } if (n > 4) { X(4) X(5) } if (n > 6) { X(6) X(7) }
 #define OCT__EACH12(X) X(0) if (n > 1) { X(1) } if (n > 2) { X(2) } if (n > 3) { X(3) } \
@@ -7946,12 +7942,6 @@ static OCT__INLINE VI OCT__K(oct__dot4)(VI c, VI u, VI s) {
 #else
 #  define v_times(c, s, sm) v_fma(v_from_bits((VI)(c)), s, sm)
 #endif
-#if !defined(OCT__MODE_DOT)
-#  define OCT__MODE_DOT   0
-#  define OCT__MODE_SUM16 1
-#  define OCT__MODE_PAIR  2
-#  define OCT__MODE_WIDE  3
-#endif
 
 #if OCT__OWN_INT8
 /* The row of a block with the starts for a zero point of 1 << zero_shift (32: none). */
@@ -7959,23 +7949,122 @@ static OCT__INLINE int OCT__K(oct__start_row)(const int half, int zero_shift) {
     return half ? OCT__Q_S16 + (zero_shift == 2) + 2 * (zero_shift == 5)
                 : OCT__Q_S32 + (zero_shift == 3) + 2 * (zero_shift == 4) + 3 * (zero_shift == 7);
 }
-/* acc [n, 16] += rows row .. of p x tokens t .. t + n - 1 of a tile of ld tokens.  Of the rows, `vecs` vectors at once: each
- * token's number then serves both.  half: groups of 16. */
-static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int vecs, const int mode, const int half, const int ld,
-                                              const oct__panel *p, int row, int k, const oct__qtile *tile, int t, float *acc) {
-    const int steps = half ? 4 : 8, has_min = p->zero_shift == 32, start = OCT__K(oct__start_row)(half, p->zero_shift) * ld;
+/* acc [n, 16] += rows row .. of p x tokens t .. t + n - 1 of a tile of ld tokens.  Of the rows, OCT__VECS vectors at once: each
+ * token's number then serves both.  how: WIDE where there is no dot product, else groups of 16. */
+#if OCT__X86_MADD
+/* Numbers in memory stay there: gcc would carry them, and move and spill what is in registers. */
+#define OCT__FENCE(p) __asm__ volatile("" : : "r"(p) : "memory")
+/* The 12 integer sums and what a step needs fill 16 registers: float sums stay in acc, and integer sums of a group's first
+ * words in `sums`, until the group is whole. */
+static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int how, const int ld, const oct__panel *p, int row, int k,
+                                              const oct__qtile *tile, int t, float *acc) {
+    const int half = !how && p->group == 16, steps = half ? 4 : 8, has_min = !how && p->zero_shift == 32;
+    const int span = how || p->u_max <= 15 ? steps : p->u_max <= 31 ? 4 : 2;
+    const int start = OCT__K(oct__start_row)(half, p->zero_shift) * ld;
+    const int first = how ? OCT__Q_WORDS * ld : 0, ahead = (how ? OCT__Q_WIDE : half ? OCT__Q_WORDS : has_min ? OCT__Q_S16 : OCT__Q_D32) * ld;
     const unsigned char *u = p->u + 4 * row;
     const float *s = p->s + row, *m = p->m + row;
     const uint32_t *x = tile->x + t;
-    OCT__UNUSED(mode);
+    const VI ones = vi_dup(0x00010001);
+    const VF minus = v_dup(-OCT__MAGIC_F);
+    VI sums[2 * OCT__TILE_MAX];                            /* [n, 2] */
+    OCT__FENCE(sums);
+    acc += row;
+    for (int g = 0; g < k / 32; g++, x += OCT__WORDS * ld) {
+        if (n > 4 && row == 0 && tile->next)                /* the next tile comes from the second cache: ask for it now */
+            for (int i = how ? OCT__Q_D * ld : 0; i < ahead; i += 16) __builtin_prefetch(x + tile->next + i);
+        for (int h = 0; h <= half; h++, s += OCT__PANEL, m += OCT__PANEL) {
+            const uint32_t *q = x + first + h * 4 * ld, *starts = x + start + h * 3 * ld;
+            const float *d = (const float *)(const void *)(x + OCT__Q_D * ld);
+            const float *mins = (const float *)(const void *)(x + (half ? OCT__Q_D16 + h : OCT__Q_D32) * ld);
+            VC OCT__SUMS(a), OCT__SUMS(b);
+            if (how) {
+                int j = 2 * steps;
+#define OCT__X(i) a##i = (VC)vi_dup(starts[i]); b##i = a##i;
+                OCT__EACH12(OCT__X)
+#undef OCT__X
+                do {
+                    const VI w = vi_load(u), z = vi_load(u + 4 * VW);
+#define OCT__X(i) { const VI y = vi_dup(q[i]); a##i += (VC)vi_madd16(y, w); b##i += (VC)vi_madd16(y, z); }
+                    OCT__EACH12(OCT__X)
+#undef OCT__X
+                    u += 4 * OCT__PANEL;
+                    q += ld;
+                } while (--j);
+            } else {
+                int left = steps;
+                for (;;) {
+                    int j = span - 1;
+                    VH OCT__SUMS(c), OCT__SUMS(e);
+                    VI w = vi_load(u), z = vi_load(u + 4 * VW);
+#define OCT__X(i) { const VI y = vi_dup(q[i]); c##i = (VH)vi_maddubs(w, y); e##i = (VH)vi_maddubs(z, y); }
+                    OCT__EACH12(OCT__X)
+#undef OCT__X
+                    u += 4 * OCT__PANEL;
+                    q += ld;
+                    do {
+                        w = vi_load(u);
+                        z = vi_load(u + 4 * VW);
+#define OCT__X(i) { const VI y = vi_dup(q[i]); c##i += (VH)vi_maddubs(w, y); e##i += (VH)vi_maddubs(z, y); }
+                        OCT__EACH12(OCT__X)
+#undef OCT__X
+                        u += 4 * OCT__PANEL;
+                        q += ld;
+                    } while (--j);
+                    OCT__FENCE(sums);
+                    if (left == steps) {
+#define OCT__X(i) { const VC y = (VC)vi_dup(starts[i]); \
+                    a##i = (VC)vi_madd16((VI)c##i, ones) + y; b##i = (VC)vi_madd16((VI)e##i, ones) + y; }
+                        OCT__EACH12(OCT__X)
+#undef OCT__X
+                    } else {
+#define OCT__X(i) { a##i = (VC)vi_madd16((VI)c##i, ones) + (VC)sums[2 * i]; b##i = (VC)vi_madd16((VI)e##i, ones) + (VC)sums[2 * i + 1]; }
+                        OCT__EACH12(OCT__X)
+#undef OCT__X
+                    }
+                    if (!(left -= span)) break;
+                    OCT__FENCE(sums);
+#define OCT__X(i) sums[2 * i] = (VI)a##i; sums[2 * i + 1] = (VI)b##i;
+                    OCT__EACH12(OCT__X)
+#undef OCT__X
+                }
+            }
+            if (n == 1 && row == 0 && h == 0) oct__ahead(p, g, 1, 1);
+            OCT__FENCE(acc);
+            const VF s0 = v_load(s), z0 = v_mul(s0, minus), s1 = v_load(s + VW), z1 = v_mul(s1, minus);
+            if (has_min) {
+                OCT__FENCE(acc);
+                const VF m0 = v_load(m), m1 = v_load(m + VW);
+#define OCT__X(i) { const VF y = v_dup(d[i]), v = v_dup(mins[i]); float *f = acc + i * OCT__PANEL; \
+                v_store(f, v_fma(m0, v, v_fma(v_times(a##i, s0, z0), y, v_load(f)))); \
+                v_store(f + VW, v_fma(m1, v, v_fma(v_times(b##i, s1, z1), y, v_load(f + VW)))); }
+                OCT__EACH12(OCT__X)
+#undef OCT__X
+            } else {
+                OCT__FENCE(acc);
+#define OCT__X(i) { const VF y = v_dup(d[i]); float *f = acc + i * OCT__PANEL; \
+                v_store(f, v_fma(v_times(a##i, s0, z0), y, v_load(f))); \
+                v_store(f + VW, v_fma(v_times(b##i, s1, z1), y, v_load(f + VW))); }
+                OCT__EACH12(OCT__X)
+#undef OCT__X
+            }
+        }
+    }
+}
+#undef OCT__FENCE
+#else
+static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int how, const int ld, const oct__panel *p, int row, int k,
+                                              const oct__qtile *tile, int t, float *acc) {
+    enum { VECS = OCT__VECS };
+    const int half = how, steps = half ? 4 : 8, has_min = p->zero_shift == 32, start = OCT__K(oct__start_row)(half, p->zero_shift) * ld;
+    const unsigned char *u = p->u + 4 * row;
+    const float *s = p->s + row, *m = p->m + row;
+    const uint32_t *x = tile->x + t;
     const VF minus = v_dup(-OCT__MAGIC_F);
 #if defined(OCT__ISA_NEON)
     const VI flip = vi_dup(0x80808080u);
 #endif
-#if OCT__X86_MADD
-    const VI ones = vi_dup(0x00010001), even = vi_dup(0x00FF00FF);
-#endif
-#define OCT__X(i) VF f##i = v_load(acc + OCT__TOKEN(i) * OCT__PANEL + row), h##i = vecs > 1 ? v_load(acc + OCT__TOKEN(i) * OCT__PANEL + row + VW) : f##i;
+#define OCT__X(i) VF f##i = v_load(acc + OCT__TOKEN(i) * OCT__PANEL + row), h##i = VECS > 1 ? v_load(acc + OCT__TOKEN(i) * OCT__PANEL + row + VW) : f##i;
     OCT__ALL(OCT__X)
 #undef OCT__X
     for (int g = 0; g < k / 32; g++, x += OCT__WORDS * ld) {
@@ -7988,101 +8077,49 @@ static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int vecs, const
             const unsigned char *v = u;
             VC OCT__SUMS(a), OCT__SUMS(b);
             int j = steps;
-            /* the loops over j run at least once; said so, gcc keeps each sum in its register */
-#if OCT__X86_MADD
-            if (mode == OCT__MODE_SUM16) {
-                VH OCT__SUMS(c), OCT__SUMS(e);
-#define OCT__X(i) c##i = (VH)vi_zero(); e##i = c##i;
-                OCT__EACH12(OCT__X)
-#undef OCT__X
-                do {
-                    const VI w0 = vi_load(v), w1 = vecs > 1 ? vi_load(v + 4 * VW) : w0;
-#define OCT__X(i) { const VI y = vi_dup(q[i]); c##i += (VH)vi_maddubs(w0, y); if (vecs > 1) e##i += (VH)vi_maddubs(w1, y); }
-                    OCT__EACH12(OCT__X)
-#undef OCT__X
-                    v += 4 * OCT__PANEL;
-                    q += ld;
-                } while (--j);
-#define OCT__X(i) { const VC y = (VC)vi_dup(starts[i]); \
-                a##i = (VC)vi_madd16((VI)c##i, ones) + y; if (vecs > 1) b##i = (VC)vi_madd16((VI)e##i, ones) + y; }
-                OCT__EACH12(OCT__X)
-#undef OCT__X
-            } else
-#endif
-            {
 #define OCT__X(i) a##i = (VC)vi_dup(starts[i]); b##i = a##i;
-                OCT__EACH12(OCT__X)
+            OCT__EACH12(OCT__X)
 #undef OCT__X
-            }
-#if OCT__X86_MADD
-            if (mode == OCT__MODE_PAIR) {
-                do {
-                    const VI w0 = vi_load(v), w1 = vi_load(v + 4 * OCT__PANEL);
-                    const VI z0 = vecs > 1 ? vi_load(v + 4 * VW) : w0, z1 = vecs > 1 ? vi_load(v + 4 * VW + 4 * OCT__PANEL) : w1;
-#define OCT__X(i) { const VI y = vi_dup(q[i]), y1 = vi_dup(q[ld + i]); \
-                    a##i += (VC)vi_madd16(vi_add16(vi_maddubs(w0, y), vi_maddubs(w1, y1)), ones); \
-                    if (vecs > 1) b##i += (VC)vi_madd16(vi_add16(vi_maddubs(z0, y), vi_maddubs(z1, y1)), ones); }
-                    OCT__EACH12(OCT__X)
-#undef OCT__X
-                    v += 8 * OCT__PANEL;
-                    q += 2 * ld;
-                } while (j -= 2);
-            } else if (mode == OCT__MODE_WIDE) {
-                q = x + OCT__Q_WORDS * ld;
-                do {
-                    const VI w = vi_load(v), w1 = vi_and(vi_shr(w, 8), even), w0 = vi_and(w, even);
-                    const VI z = vecs > 1 ? vi_load(v + 4 * VW) : w, z1 = vi_and(vi_shr(z, 8), even), z0 = vi_and(z, even);
-#define OCT__X(i) { const VI y = vi_dup(q[i]), y1 = vi_dup(q[ld + i]); \
-                    a##i += (VC)vi_madd16(w0, y); a##i += (VC)vi_madd16(w1, y1); \
-                    if (vecs > 1) { b##i += (VC)vi_madd16(z0, y); b##i += (VC)vi_madd16(z1, y1); } }
-                    OCT__EACH12(OCT__X)
-#undef OCT__X
-                    v += 4 * OCT__PANEL;
-                    q += 2 * ld;
-                } while (--j);
-            }
-#else
-            do {
+            do {                                            /* at least once; said so, gcc keeps each sum in its register */
 #if defined(OCT__ISA_NEON)
-                const VI w0 = vi_xor(vi_load(v), flip), w1 = vecs > 1 ? vi_xor(vi_load(v + 4 * VW), flip) : w0;
+                const VI w0 = vi_xor(vi_load(v), flip), w1 = VECS > 1 ? vi_xor(vi_load(v + 4 * VW), flip) : w0;
 #else
-                const VI w0 = vi_load(v), w1 = vecs > 1 ? vi_load(v + 4 * VW) : w0;
+                const VI w0 = vi_load(v), w1 = VECS > 1 ? vi_load(v + 4 * VW) : w0;
 #endif
-#define OCT__X(i) vi_dot_at(a##i, w0, q + i); if (vecs > 1) vi_dot_at(b##i, w1, q + i);
+#define OCT__X(i) vi_dot_at(a##i, w0, q + i); if (VECS > 1) vi_dot_at(b##i, w1, q + i);
                 OCT__EACH12(OCT__X)
 #undef OCT__X
                 v += 4 * OCT__PANEL;
                 q += ld;
             } while (--j);
-#endif
             if (n == 1 && row == 0 && h == 0) oct__ahead(p, g, 1, 1);
-            const VF s0 = v_load(s), s1 = vecs > 1 ? v_load(s + VW) : s0, z0 = v_mul(s0, minus), z1 = v_mul(s1, minus);
-#define OCT__X(i) f##i = v_fma(v_times(a##i, s0, z0), v_dup(d[i]), f##i); if (vecs > 1) h##i = v_fma(v_times(b##i, s1, z1), v_dup(d[i]), h##i);
+            const VF s0 = v_load(s), s1 = VECS > 1 ? v_load(s + VW) : s0, z0 = v_mul(s0, minus), z1 = v_mul(s1, minus);
+#define OCT__X(i) f##i = v_fma(v_times(a##i, s0, z0), v_dup(d[i]), f##i); if (VECS > 1) h##i = v_fma(v_times(b##i, s1, z1), v_dup(d[i]), h##i);
             OCT__EACH12(OCT__X)
 #undef OCT__X
             if (has_min) {
-                const VF m0 = v_load(m), m1 = vecs > 1 ? v_load(m + VW) : m0;
-#define OCT__X(i) f##i = v_fma(m0, v_dup(mins[i]), f##i); if (vecs > 1) h##i = v_fma(m1, v_dup(mins[i]), h##i);
+                const VF m0 = v_load(m), m1 = VECS > 1 ? v_load(m + VW) : m0;
+#define OCT__X(i) f##i = v_fma(m0, v_dup(mins[i]), f##i); if (VECS > 1) h##i = v_fma(m1, v_dup(mins[i]), h##i);
                 OCT__EACH12(OCT__X)
 #undef OCT__X
             }
         }
     }
-#define OCT__X(i) v_store(acc + i * OCT__PANEL + row, f##i); if (vecs > 1) v_store(acc + i * OCT__PANEL + row + VW, h##i);
+#define OCT__X(i) v_store(acc + i * OCT__PANEL + row, f##i); if (VECS > 1) v_store(acc + i * OCT__PANEL + row + VW, h##i);
     OCT__EACH12(OCT__X)
 #undef OCT__X
 }
+#endif
 
 /* All rows of a panel times tokens t .. t + n - 1 of a tile of ld. */
-static OCT__INLINE void OCT__K(oct__mul_rows)(const int n, const int mode, const int half, const int ld, const oct__panel *p, int k,
+static OCT__INLINE void OCT__K(oct__mul_rows)(const int n, const int how, const int ld, const oct__panel *p, int k,
                                               const oct__qtile *tile, int t, float *acc) {
-    for (int row = 0; row < OCT__PANEL; row += OCT__VECS * VW)
-        OCT__K(oct__mul_tile)(n, OCT__VECS, mode, half, ld, p, row, k, tile, t, acc);
+    for (int row = 0; row < OCT__PANEL; row += OCT__VECS * VW) OCT__K(oct__mul_tile)(n, how, ld, p, row, k, tile, t, acc);
 }
 /* One token alone, or one group of its second int8. */
-static void OCT__K(oct__mul_tail)(int mode, const int half, int ld, const oct__panel *p, int k, const oct__qtile *tile, int t, float *acc) {
-    if (half) OCT__K(oct__mul_rows)(1, mode, 1, ld, p, k, tile, t, acc);
-    else OCT__K(oct__mul_rows)(1, mode, 0, ld, p, k, tile, t, acc);
+static void OCT__K(oct__mul_tail)(int how, int ld, const oct__panel *p, int k, const oct__qtile *tile, int t, float *acc) {
+    if (how) OCT__K(oct__mul_rows)(1, 1, ld, p, k, tile, t, acc);
+    else OCT__K(oct__mul_rows)(1, 0, ld, p, k, tile, t, acc);
 }
 #if !OCT__X86_MADD
 /* y [16] += one group of 32 x one block of n = 1, in two chains. */
@@ -8113,7 +8150,7 @@ static OCT__INLINE void OCT__K(oct__mul_group)(const int half, const oct__panel 
 }
 #endif
 /* rest [16] += p x the second int8 of token t. */
-static OCT__INLINE void OCT__K(oct__mul_rest)(int mode, const int half, const oct__panel *p, const oct__qtile *tile, int t, float *rest) {
+static void OCT__K(oct__mul_rest)(const int how, const oct__panel *p, const oct__qtile *tile, int t, float *rest) {
     const int32_t *ends = tile->ends + (size_t)t * tile->ends_step, *list = tile->list + (size_t)t * tile->list_step;
     const uint32_t *x = tile->rest + (size_t)t * tile->rest_step;
     for (int e = ends[0]; e < ends[1]; e++) {
@@ -8124,37 +8161,28 @@ static OCT__INLINE void OCT__K(oct__mul_rest)(int mode, const int half, const oc
         memset(&one, 0, sizeof one);
         one.n = 1;
         one.x = x + (size_t)e * OCT__WORDS;
-        part.u += 32 * g * OCT__PANEL;
-        part.s += (g << half) * OCT__PANEL;
-        part.m += (g << half) * OCT__PANEL;
+        part.u += (how ? 64 : 32) * g * OCT__PANEL;
+        part.s += 32 / p->group * g * OCT__PANEL;
+        part.m += 32 / p->group * g * OCT__PANEL;
         part.ahead = NULL;
-        OCT__K(oct__mul_tail)(mode, half, 1, &part, 32, &one, 0, rest);
+        OCT__K(oct__mul_tail)(how, 1, &part, 32, &one, 0, rest);
 #else
-        OCT__UNUSED(mode);
-        OCT__K(oct__mul_group)(half, p, g, x + (size_t)e * OCT__WORDS, rest);
+        if (how) OCT__K(oct__mul_group)(1, p, g, x + (size_t)e * OCT__WORDS, rest);
+        else OCT__K(oct__mul_group)(0, p, g, x + (size_t)e * OCT__WORDS, rest);
 #endif
     }
 }
-static OCT__INLINE void OCT__K(oct__mul_mode)(const int mode, const int half, const oct__panel *p, int k, const oct__qtile *tile, float *acc,
-                                              float *rest) {
+static OCT__INLINE void OCT__K(oct__mul_how)(const int how, const oct__panel *p, int k, const oct__qtile *tile, float *acc, float *rest) {
     int t = 0;
     if (tile->n == OCT__TILE)
-        for (; t < OCT__TILE; t += OCT__STEP) OCT__K(oct__mul_rows)(OCT__STEP, mode, half, OCT__TILE, p, k, tile, t, acc + t * OCT__PANEL);
-    for (; t + 4 <= tile->n; t += 4) OCT__K(oct__mul_rows)(4, mode, half, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
-    for (; t < tile->n; t++) OCT__K(oct__mul_tail)(mode, half, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
-    for (t = 0; tile->rest && t < tile->n; t++) OCT__K(oct__mul_rest)(mode, half, p, tile, t, rest + t * OCT__PANEL);
+        for (; t < OCT__TILE; t += OCT__STEP) OCT__K(oct__mul_rows)(OCT__STEP, how, OCT__TILE, p, k, tile, t, acc + t * OCT__PANEL);
+    for (; t + 4 <= tile->n; t += 4) OCT__K(oct__mul_rows)(4, how, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
+    for (; t < tile->n; t++) OCT__K(oct__mul_tail)(how, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
+    for (t = 0; tile->rest && t < tile->n; t++) OCT__K(oct__mul_rest)(how, p, tile, t, rest + t * OCT__PANEL);
 }
 static void OCT__K(oct__mul)(const oct__panel *p, int k, const oct__qtile *x, float *acc, float *rest) {
-#if OCT__X86_MADD
-    if (p->u_max <= 15 && p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_SUM16, 1, p, k, x, acc, rest);
-    else if (p->u_max <= 15) OCT__K(oct__mul_mode)(OCT__MODE_SUM16, 0, p, k, x, acc, rest);
-    else if (p->u_max <= 63 && p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_PAIR, 1, p, k, x, acc, rest);
-    else if (p->u_max <= 63) OCT__K(oct__mul_mode)(OCT__MODE_PAIR, 0, p, k, x, acc, rest);
-    else OCT__K(oct__mul_mode)(OCT__MODE_WIDE, 0, p, k, x, acc, rest);
-#else
-    if (p->group == 16) OCT__K(oct__mul_mode)(OCT__MODE_DOT, 1, p, k, x, acc, rest);
-    else OCT__K(oct__mul_mode)(OCT__MODE_DOT, 0, p, k, x, acc, rest);
-#endif
+    if (OCT__X86_MADD ? p->u_max > 63 : p->group == 16) OCT__K(oct__mul_how)(1, p, k, x, acc, rest);
+    else OCT__K(oct__mul_how)(0, p, k, x, acc, rest);
 }
 #endif /* OCT__OWN_INT8 */
 
@@ -8575,6 +8603,22 @@ static void OCT__K(oct__unpack)(int type, const unsigned char *rows, size_t row_
     OCT__K(oct__half_columns)(rows, row_bytes, block, n, p->s);
     if (p->zero_shift == 32) OCT__K(oct__half_columns)(rows + 2, row_bytes, block, n, p->m);
 }
+#if OCT__X86_MADD && OCT__OWN_INT8
+/* For WIDE, once per panel and not once per tile: each four's numbers 0 and 2 as int16, then 1 and 3; in place, so from
+ * the end. */
+static void OCT__K(oct__unpack_wide)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p) {
+    const VI even = vi_dup(0x00FF00FF);
+    OCT__K(oct__unpack)(type, rows, row_bytes, k, p);
+    if (p->u_max <= 63) return;
+    for (int i = k / 4; i-- > 0; )
+        for (int v = OCT__PANEL - VW; v >= 0; v -= VW) {
+            const VI x = vi_load(p->u + (4 * OCT__PANEL * i + 4 * v));
+            unsigned char *y = p->u + (8 * OCT__PANEL * i + 4 * v);
+            vi_store(y + 4 * OCT__PANEL, vi_and(vi_shr(x, 8), even));
+            vi_store(y, vi_and(x, even));
+        }
+}
+#endif
 
 /* A float type's 16 rows side by side; what is left of k after whole 16 bytes goes number by number. */
 static void OCT__K(oct__columns_f)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p, float *y) {
@@ -9484,10 +9528,12 @@ static const oct__kernels OCT__K(oct__table) = {
     OCT_ISA_SCALAR, 0,
 #endif
     OCT__WORDS,
-#if OCT__OWN_INT8
+#if OCT__X86_MADD && OCT__OWN_INT8
+    OCT__TILE, OCT__K(oct__unpack_wide), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul),
+#elif OCT__OWN_INT8
     OCT__TILE, OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul),
 #else
-    6 /* AVX2's */, OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), oct__mul_avx2,
+    6 /* AVX2's */, oct__unpack_wide_avx2, OCT__B(oct__unpack_f), OCT__B(oct__quantise), oct__mul_avx2,
 #endif
     OCT__MUL_ONE, OCT__B(oct__mul_f),
     OCT__B(oct__pack_f), OCT__B(oct__mul_units),
