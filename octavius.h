@@ -8754,17 +8754,32 @@ static OCT__INLINE void OCT__K(oct__starts)(uint32_t *out, int n, int sum, int s
     out[2 * n] = (uint32_t)(start - sum * (1 << shift2));
     if (shift3 > 0) out[3 * n] = (uint32_t)(start - sum * (1 << shift3));
 }
+/* The largest lane. */
+static OCT__INLINE float OCT__K(oct__largest)(VF x) {
+#if defined(OCT__ISA_AVX512) || defined(OCT__ISA_AVX2)
+#if defined(OCT__ISA_AVX512)
+    const __m256 h = _mm256_max_ps(_mm512_castps512_ps256(x), _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1)));
+#else
+    const __m256 h = x;
+#endif
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+#elif defined(OCT__ISA_NEON)
+    return vmaxvq_f32(x);
+#else
+    return x;
+#endif
+}
 static void OCT__K(oct__quantise)(const float *x, int n_groups, uint32_t *blocks, int words, int t, int n) {
     uint32_t *out = blocks + t;
     for (int g = 0; g < n_groups; g++, x += 32, out += words * n) {
-        float lanes[VW], amax = 0.0f, *f = (float *)(void *)out;
+        float *f = (float *)(void *)out;
         uint32_t q[8];
         int32_t sums[2];
         VF top = v_abs(v_load(x));
         for (int i = VW; i < 32; i += VW) top = v_max(top, v_abs(v_load(x + i)));
-        v_store(lanes, top);
-        for (int i = 0; i < VW; i++) amax = OCT__MAX(amax, lanes[i]);
-        const float d = amax / 127.0f;
+        const float amax = OCT__K(oct__largest)(top), d = amax / 127.0f;
         OCT__K(oct__quant32)(x, amax > 1e-30f ? 127.0f / amax : 0.0f, q, sums);
         for (int i = 0; i < 8; i++) out[i * n] = q[i];
         f[OCT__Q_D * n] = d;
