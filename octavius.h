@@ -311,6 +311,8 @@ typedef struct oct_session_desc {
     void           *stage_user;
     void           *memory;       /* oct_session_bytes() bytes of yours, 64-byte aligned; NULL: the model's allocator */
     size_t          memory_bytes;
+    int             image_cache;  /* so many pictures' encodings are kept, so that one fed again costs nothing; 0: 4, below 0: none.
+                                     Memory of the model's allocator, taken as pictures come, given back by oct_session_close */
 } oct_session_desc;
 
 /* How much memory the session would take, before it is opened; nothing is allocated. */
@@ -321,7 +323,11 @@ OCT_API void       oct_session_reset(oct_session *s);      /* as just opened; th
 OCT_API oct_result oct_session_set_sampling(oct_session *s, const oct_sampling *sampling, oct_error *err);
 OCT_API void       oct_session_set_max_tokens(oct_session *s, int max_tokens);
 
-/* --- feed: append to the pending turn; nothing is computed yet ------------ */
+/* --- feed: append to the pending turn --------------------------------------
+ * Text, ids and pictures in any order; the prompt style is put around the whole, and the text model computes nothing before
+ * oct_prefill or oct_next.  Pictures stand where they were fed.  Where they come first, the styles of the LLaVA family put a
+ * line break between each and what follows, as the official programs do; elsewhere nothing is added.  Text stays text: no
+ * "<image>" in it becomes a picture.  A call that fails has fed nothing. */
 
 /* Pixels, rows from the top. */
 typedef struct oct_image {
@@ -338,7 +344,9 @@ typedef struct oct_points {
 
 OCT_API oct_result oct_feed_text(oct_session *s, const char *text, oct_error *err);      /* NUL-terminated */
 OCT_API oct_result oct_feed_text_n(oct_session *s, const char *text, size_t len, oct_error *err);
-OCT_API oct_result oct_feed_image(oct_session *s, const oct_image *image, oct_error *err);    /* UNSUPPORTED: no encoder */
+/* Encodes the picture at once (unless the session's cache holds it), so that its faults and the time it takes are this
+ * call's own; the pixels are not needed afterwards.  abort and progress of the desc are asked.  UNSUPPORTED: no encoder. */
+OCT_API oct_result oct_feed_image(oct_session *s, const oct_image *image, oct_error *err);
 OCT_API oct_result oct_feed_points(oct_session *s, const oct_points *points, oct_error *err); /* UNSUPPORTED: no encoder */
 OCT_API oct_result oct_feed_tokens(oct_session *s, const int32_t *ids, size_t n, oct_error *err);
 OCT_API void       oct_feed_clear(oct_session *s);         /* forget the pending turn */
@@ -399,6 +407,11 @@ OCT_API oct_result oct_next(oct_session *s, oct_token *out, oct_error *err);
 
 OCT_API int            oct_session_position(const oct_session *s);             /* positions in the cache */
 OCT_API const int32_t *oct_session_tokens(const oct_session *s, int *n);       /* their ids; -1 picture, -2 cloud row */
+typedef struct oct_session_stats {
+    int images_encoded;           /* how often the image encoder ran since the session was opened */
+    int images_reused;            /* pictures fed whose encoding the cache held */
+} oct_session_stats;
+OCT_API void           oct_session_stats_get(const oct_session *s, oct_session_stats *out);
 OCT_API const float   *oct_session_logits(const oct_session *s, int *n);       /* [n_vocab] of the last position; NULL: none yet */
 /* The n most probable ids at the last position, best first; probs (of softmax at temperature 1) may be NULL. */
 OCT_API int            oct_session_top(const oct_session *s, int32_t *ids, float *probs, int n);
@@ -3261,6 +3274,7 @@ typedef struct oct__vocab {
     int                  bos, eos, eot, unk;   /* -1: none */
     bool                 spm;             /* else byte-level BPE */
     bool                 add_bos, add_eos, add_space_prefix;
+    bool                 legacy;          /* SPM: text after a special token is encoded as a beginning */
     bool                 guessed;         /* BPE without tokenizer.ggml.pre: DEFAULT's words, worth a warning */
     oct__pre             pre;
     const char          *texts;           /* the strings, in the file: u64 length, bytes, ... */
@@ -3685,7 +3699,8 @@ static oct_result oct__vocab_specials(oct__vocab *v, const oct__gguf *g, oct_err
         (r = oct__vocab_id(v, g, "tokenizer.ggml.eom_token_id", -1, &eom, err)) != OCT_OK ||
         (r = oct__gguf_flag(g, "tokenizer.ggml.add_bos_token", v->spm || v->pre.add_bos, &v->add_bos, err)) != OCT_OK ||
         (r = oct__gguf_flag(g, "tokenizer.ggml.add_eos_token", false, &v->add_eos, err)) != OCT_OK ||
-        (r = oct__gguf_flag(g, "tokenizer.ggml.add_space_prefix", v->spm, &v->add_space_prefix, err)) != OCT_OK)
+        (r = oct__gguf_flag(g, "tokenizer.ggml.add_space_prefix", v->spm, &v->add_space_prefix, err)) != OCT_OK ||
+        (r = oct__gguf_flag(g, "octavius.tokenizer.legacy", true, &v->legacy, err)) != OCT_OK)
         return r;
     if (!oct__vocab_is_real(v, v->unk)) v->unk = -1;
     for (int i = 0; i < OCT__END_OF_TURN && v->eot < 0; i++) v->eot = oct__vocab_find(v, oct__str(oct__end_texts[i]));
@@ -4196,7 +4211,7 @@ static oct_result oct__vocab_encode(const oct__vocab *v, const char *text, size_
         bad = oct__encode_fragment(&e, text + begin, i - begin, prefix) || oct__ids_push(ids, id);
         i += oct__vocab_text(v, id).len;
         begin = i;
-        prefix = true;
+        prefix = v->legacy;
     }
     bad = bad || oct__encode_fragment(&e, text + begin, len - begin, prefix);
     oct__buf_free(&e.text);
@@ -5843,7 +5858,8 @@ typedef struct oct__pass {
     float          *cs;                 /* [n_batch, n_rot] cos, sin of every pair */
     float          *logits;             /* [n_logits, n_vocab]: one row, or OCT__STAGE_ROWS where stages are shown */
     oct__acts       acts;
-    const int32_t  *ids;                /* [n_tok] of the pass under way, from position pos on */
+    const int32_t  *ids;                /* [n_tok] of the pass under way, from position pos on; negative: a given row */
+    const float    *rows;               /* [number of negative ids, n_embd] those rows, in order */
     int             pos, n_tok;
     bool            finish;             /* logits wanted */
 } oct__pass;
@@ -6022,12 +6038,27 @@ static void oct__pass_finish(oct__pass *p) {
     }
 }
 
+/* What enters the first layer: token embeddings, and the rows that an encoder made of a picture or a cloud. */
+static void oct__pass_embed(oct__pass *p) {
+    const oct__net *net = p->net;
+    const oct__mat *w = &net->token_embd;
+    const size_t n = (size_t)net->n_embd;
+    const float *row = p->rows;
+    for (int t = 0; t < p->n_tok; t++) {
+        float *x = p->x + (size_t)t * n;
+        if (p->ids[t] >= 0) {
+            oct__dequant_row(w->type, w->data + (size_t)p->ids[t] * w->row_bytes, x, net->n_embd);
+        } else {
+            memcpy(x, row, n * sizeof *x);
+            row += n;
+        }
+    }
+}
+
 static void oct__pass_body(void *arg) {
     oct__pass *p = (oct__pass *)arg;
     const oct__net *net = p->net;
-    for (int t = 0; t < p->n_tok; t++)
-        oct__dequant_row(net->token_embd.type, net->token_embd.data + (size_t)p->ids[t] * net->token_embd.row_bytes,
-                         p->x + (size_t)t * (size_t)net->n_embd, net->n_embd);
+    oct__pass_embed(p);
     oct__show(p, -1, "embd", p->x, net->n_embd);
     oct__rope_angles(p);
     for (int i = 0; i < net->n_layer && !oct__aborted(p->compute); i++) oct__layer_run(p, i);
@@ -6035,9 +6066,11 @@ static void oct__pass_body(void *arg) {
 }
 
 /* ids [n_tok], n_tok <= n_batch, at positions pos ...; the cache holds positions 0 .. pos - 1.  finish: logits wanted.
- * Ids are in the vocabulary and the positions in the cache: the caller saw to it. */
-static oct_result oct__pass_run(oct__pass *p, const int32_t *ids, int n_tok, int pos, bool finish, oct_error *err) {
+ * rows: one for each negative id.  Ids are in the vocabulary and the positions in the cache: the caller saw to it. */
+static oct_result oct__pass_run(oct__pass *p, const int32_t *ids, const float *rows, int n_tok, int pos, bool finish,
+                                oct_error *err) {
     p->ids = ids;
+    p->rows = rows;
     p->pos = pos;
     p->n_tok = n_tok;
     p->finish = finish;
@@ -6343,7 +6376,8 @@ enum {
     OCT__STYLE_TRIM_SYSTEM   = 2,      /* and around the system text */
     OCT__STYLE_SYSTEM_INSIDE = 4,      /* the system text stands inside the first user turn */
     OCT__STYLE_SYSTEM_ALWAYS = 8,      /* its frame is there even when the text is empty */
-    OCT__STYLE_NO_SYSTEM     = 16      /* there is no place for one */
+    OCT__STYLE_NO_SYSTEM     = 16,     /* there is no place for one */
+    OCT__STYLE_PICTURE_LINE  = 32      /* pictures that come first: a line break between each and what follows it */
 };
 
 /* first turn:    open  system_before S system_after  user_before U user_after  -> answer
@@ -6357,7 +6391,7 @@ typedef struct oct__style {
     const char *user_before, *user_after;
     const char *close;                          /* between an answer and the next turn */
     const char *stop;                           /* ends an answer when it comes as text; NULL: none */
-    const char *picture_before, *picture_after; /* around the rows of a picture or a cloud */
+    const char *picture_before, *picture_after; /* around the rows of every picture or cloud */
     unsigned    flags;
 } oct__style;
 
@@ -6367,34 +6401,43 @@ typedef struct oct__style {
                       "The assistant gives helpful, detailed, and polite answers to the human's questions."
 /* The family of LLaVA v1: one system text, one space between everything, and a style's own end of an answer. */
 #define OCT__V1(name, system, end) \
-    { name, system, "", "", " ", "USER: ", " ASSISTANT:", end, end, "", "\n", 0 }
+    { name, system, "", "", " ", "USER: ", " ASSISTANT:", end, end, "", "", OCT__STYLE_PICTURE_LINE }
 
 static const oct__style oct__styles[] = {
     { "raw", NULL, "", "", "", "", "", "", NULL, "", "", OCT__STYLE_NO_SYSTEM },
     { "chatml", NULL, "", "<|im_start|>system\n", "<|im_end|>\n",
-      "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n", "<|im_end|>", "", "\n", 0 },
+      "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n", "<|im_end|>", "", "",
+      OCT__STYLE_PICTURE_LINE },
     { "llama2", NULL, "", "<<SYS>>\n", "\n<</SYS>>\n\n",
-      OCT__BOS "[INST] ", " [/INST]", " " OCT__EOS, NULL, "", "\n", OCT__STYLE_TRIM | OCT__STYLE_SYSTEM_INSIDE },
+      OCT__BOS "[INST] ", " [/INST]", " " OCT__EOS, NULL, "", "",
+      OCT__STYLE_TRIM | OCT__STYLE_SYSTEM_INSIDE | OCT__STYLE_PICTURE_LINE },
     { "llama3", NULL, OCT__BOS, "<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>",
       "<|start_header_id|>user<|end_header_id|>\n\n",
-      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>", "<|eot_id|>", "", "\n",
-      OCT__STYLE_TRIM | OCT__STYLE_TRIM_SYSTEM },
+      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>", "<|eot_id|>", "", "",
+      OCT__STYLE_TRIM | OCT__STYLE_TRIM_SYSTEM | OCT__STYLE_PICTURE_LINE },
     /* LLaMA 3.1 and 3.2 put two dates before every system text; these are their template's own defaults. */
     { "llama3.1", NULL, OCT__BOS, "<|start_header_id|>system<|end_header_id|>\n\n"
       "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n", "<|eot_id|>",
       "<|start_header_id|>user<|end_header_id|>\n\n",
-      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>", "<|eot_id|>", "", "\n",
-      OCT__STYLE_TRIM | OCT__STYLE_TRIM_SYSTEM | OCT__STYLE_SYSTEM_ALWAYS },
-    { "mistral-instruct", NULL, OCT__BOS, "", "\n\n", "[INST] ", " [/INST]", OCT__EOS, NULL, "", "\n",
-      OCT__STYLE_SYSTEM_INSIDE },
+      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>", "<|eot_id|>", "", "",
+      OCT__STYLE_TRIM | OCT__STYLE_TRIM_SYSTEM | OCT__STYLE_SYSTEM_ALWAYS | OCT__STYLE_PICTURE_LINE },
+    { "mistral-instruct", NULL, OCT__BOS, "", "\n\n", "[INST] ", " [/INST]", OCT__EOS, NULL, "", "",
+      OCT__STYLE_SYSTEM_INSIDE | OCT__STYLE_PICTURE_LINE },
+    /* LLaVA's and MoE-LLaVA's, under their official names. */
     OCT__V1("vicuna_v1", OCT__V1_USER, "</s>"),
+    OCT__V1("v1", OCT__V1_USER, "</s>"),
     OCT__V1("llava_v1", OCT__V1_HUMAN, "</s>"),
-    OCT__V1("phi", OCT__V1_USER, "<|endoftext|>"),             /* these three are MoE-LLaVA's */
+    OCT__V1("phi", OCT__V1_USER, "<|endoftext|>"),
     OCT__V1("stablelm", OCT__V1_USER, "<|endoftext|>"),
     OCT__V1("qwen", OCT__V1_USER, "<|endoftext|>"),
+    OCT__V1("openchat", OCT__V1_USER, "<|end_of_turn|>"),
+    OCT__V1("mistral", OCT__V1_USER, "</s>"),
+    OCT__V1("minicpm", OCT__V1_USER, "</s>"),
+    /* What the first stage of training sees: a picture and its caption. */
+    { "plain", NULL, "", "", "", "", "\n", "\n", "\n", "", "", OCT__STYLE_NO_SYSTEM | OCT__STYLE_PICTURE_LINE },
     { "zephyr", NULL, "", "<|system|>\n", OCT__EOS "\n",
-      "<|user|>\n", OCT__EOS "\n<|assistant|>\n", OCT__EOS "\n", NULL, "", "\n", 0 },
-    { "phi2-instruct", NULL, "", "", "\n", "Instruct: ", "\nOutput:", "\n", "\nInstruct:", "", "\n", 0 },
+      "<|user|>\n", OCT__EOS "\n<|assistant|>\n", OCT__EOS "\n", NULL, "", "", OCT__STYLE_PICTURE_LINE },
+    { "phi2-instruct", NULL, "", "", "\n", "Instruct: ", "\nOutput:", "\n", "\nInstruct:", "", "", OCT__STYLE_PICTURE_LINE },
 };
 #define OCT__N_STYLES ((int)(sizeof oct__styles / sizeof oct__styles[0]))
 
@@ -6441,6 +6484,9 @@ static bool oct__has_word(oct_string name, const char *what) {
 /* From a model's name and architecture, where the file has no template. */
 static const char *oct__style_of_name(oct_string name, oct_string arch, bool has_chatml) {
     const bool chat = oct__has_word(name, "chat") || oct__has_word(name, "instruct");
+    if (oct__has_word(name, "moe-llava"))
+        return oct__str_is(arch, "phi2") ? "phi" : oct__str_is(arch, "stablelm") ? "stablelm" :
+               oct__str_is(arch, "qwen") ? "qwen" : "v1";
     if (oct__has_word(name, "vicuna") || oct__has_word(name, "llava-v1") || oct__has_word(name, "llava v1"))
         return "vicuna_v1";
     if (oct__has_word(name, "zephyr") || (oct__has_word(name, "tinyllama") && chat)) return "zephyr";
@@ -6451,10 +6497,20 @@ static const char *oct__style_of_name(oct_string name, oct_string arch, bool has
     return "raw";
 }
 
+/* The style that the file names itself, NULL: none, or none that is known here; *given is what it says, or empty. */
+static const oct__style *oct__style_named(const oct__gguf *g, oct_string *given) {
+    if (oct__gguf_text(g, "octavius.prompt_style", "", given, NULL)) *given = oct__str("");
+    for (int i = 0; i < OCT__N_STYLES; i++)
+        if (oct__str_is(*given, oct__styles[i].name)) return &oct__styles[i];
+    return NULL;
+}
+
 /* The style of a file; never NULL. */
 static const oct__style *oct__style_match(const oct__gguf *g, const oct__vocab *v) {
     oct_string t, name, arch;
     const char *style = NULL;
+    const oct__style *own = oct__style_named(g, &name);
+    if (own) return own;
     if (!oct__gguf_text(g, "tokenizer.chat_template", "", &t, NULL) && t.len > 0) {
         style = oct__style_of_template(t);
     } else if (!oct__gguf_text(g, "general.name", "", &name, NULL) &&
@@ -6524,13 +6580,14 @@ static oct_result oct__render_flush(oct__render *r) {
 static oct_result oct__render_plain(oct__render *r, const char *text, size_t len) {
     return oct__buf_append(&r->run, text, len) ? oct__render_memory(r) : OCT_OK;
 }
-/* A control token; BOS not twice in a row at the beginning. */
+/* A control token; BOS not twice in a row at the beginning.  After BOS text begins, after others only in tokenizers of the
+ * old kind. */
 static oct_result oct__render_id(oct__render *r, int32_t id) {
     oct_result res = oct__render_flush(r);
     if (res) return res;
     const size_t n = oct__ids_count(r->ids);
     if (id == r->v->bos && r->ids->len > r->start && oct__ids(r->ids)[n - 1] == id) return OCT_OK;
-    r->begin = true;
+    r->begin = id == r->v->bos || r->v->legacy;
     return oct__ids_push(r->ids, id) ? oct__render_memory(r) : OCT_OK;
 }
 
@@ -6612,14 +6669,15 @@ static oct_result oct__render_system(oct__render *r, const oct__style *st, const
     return res ? res : oct__render_literal(r, st->system_after);
 }
 
-/* Rows of a picture or a cloud: a literal before, as many marks as it has rows, a literal after. */
+/* Rows of a picture or a cloud: a literal before, as many marks as it has rows, a literal after.  What follows is encoded as
+ * a beginning: the official code tokenizes the text on either side of a picture by itself. */
 static oct_result oct__render_rows(oct__render *r, const oct__style *st, const oct__part *part) {
     const int32_t mark = part->kind == OCT__PART_IMAGE ? -1 : -2;
     oct_result res = oct__render_literal(r, st->picture_before);
     if (!res) res = oct__render_flush(r);
     for (size_t i = 0; i < part->len && !res; i++)
         if (oct__ids_push(r->ids, mark)) res = oct__render_memory(r);
-    r->begin = true;                             /* the official code tokenizes what follows by itself */
+    r->begin = true;
     return res ? res : oct__render_literal(r, st->picture_after);
 }
 
@@ -6631,14 +6689,18 @@ static oct_result oct__render_ids(oct__render *r, const oct__part *part) {
     /* a BOS of the caller's own takes the place of ours */
     const size_t skip = r->ids->len > r->start && ids[0] == r->v->bos && oct__ids(r->ids)[had - 1] == ids[0];
     if (oct__buf_append(r->ids, ids + skip, (n - skip) * sizeof *ids)) return oct__render_memory(r);
-    r->begin = oct__vocab_is_control(r->v, ids[n - 1]);
+    r->begin = ids[n - 1] == r->v->bos || (oct__vocab_is_control(r->v, ids[n - 1]) && r->v->legacy);
     return OCT_OK;
 }
 
-/* What the user fed.  Trimming looks at the first and the last part alone: those are its edges. */
+/* What the user fed, without empty parts at the end.  Trimming looks at the first and the last part alone: those are its
+ * edges. */
 static oct_result oct__render_parts(oct__render *r, const oct__style *st, const oct__part *parts, int n_parts, bool left) {
     oct_result res = OCT_OK;
+    bool leads = (st->flags & OCT__STYLE_PICTURE_LINE) != 0;     /* nothing but pictures so far */
+    while (n_parts > 0 && parts[n_parts - 1].len == 0) n_parts--;
     for (int i = 0; i < n_parts && !res; i++) {
+        const bool rows = parts[i].kind == OCT__PART_IMAGE || parts[i].kind == OCT__PART_POINTS;
         if (parts[i].kind == OCT__PART_TEXT) {
             oct_string text;
             text.data = (const char *)parts[i].data;
@@ -6647,8 +6709,10 @@ static oct_result oct__render_parts(oct__render *r, const oct__style *st, const 
             if ((st->flags & OCT__STYLE_TRIM) && i == n_parts - 1) text = oct__trim_right(text);
             res = oct__render_plain(r, text.data, text.len);
         } else {
-            res = parts[i].kind == OCT__PART_IDS ? oct__render_ids(r, &parts[i]) : oct__render_rows(r, st, &parts[i]);
+            res = rows ? oct__render_rows(r, st, &parts[i]) : oct__render_ids(r, &parts[i]);
         }
+        leads = leads && (rows || parts[i].len == 0);
+        if (!res && leads && rows && i + 1 < n_parts) res = oct__render_plain(r, "\n", 1);
     }
     return res;
 }
@@ -6822,6 +6886,20 @@ struct oct_model {
     oct_sampling   sampling;            /* what the file recommends; zero where it says nothing */
 };
 
+/* A picture that was encoded, known by its content. */
+typedef struct oct__kept {
+    uint64_t hash[2];
+    uint64_t used;                      /* when; 0: empty, whatever rows holds */
+    float   *rows;                      /* [oct__vit_tokens, n_embd]; NULL: no memory taken yet */
+} oct__kept;
+
+struct oct_embeds {
+    const oct_model *model;
+    int              n_tokens, n_embd;
+    float           *data;              /* [n_tokens, n_embd] */
+    oct_allocator    allocator;
+};
+
 struct oct_session {
     const oct_model  *model;
     oct_session_desc  desc;             /* defaults filled in */
@@ -6844,7 +6922,12 @@ struct oct_session {
     bool              flushed;          /* the end's held-back text has been handed out */
     char              piece[1024];      /* the text of one token */
     oct__buf          parts, bytes;     /* what was fed: oct__part with offsets into bytes */
-    oct__buf          turn;             /* ... rendered: ids */
+    oct__buf          rows;             /* ... the rows of its pictures: floats [.., n_embd] */
+    oct__buf          turn;             /* ... rendered: ids, one negative for each of the rows */
+    int32_t           stop_id;          /* the style's stop string as a token of its own; -1: none */
+    oct__kept        *kept;             /* [desc.image_cache] pictures encoded before */
+    uint64_t          kept_clock;       /* counts uses of them */
+    oct_session_stats stats;
 };
 
 OCT_API const char *oct_result_name(oct_result code) {
@@ -6931,6 +7014,9 @@ static void oct__model_report(const oct_model *m) {
     (void)oct__gguf_text(&m->gguf, "general.architecture", "", &arch, NULL);
     oct__log(&m->desc, OCT_LOG_INFO, "%.*s: %d layers of %d, %d heads, vocabulary of %d, prompt style %s", OCT__S(arch), m->net.n_layer,
              m->net.n_embd, m->net.n_head, m->net.n_vocab, m->style->name);
+    oct_string style;
+    if (!oct__style_named(&m->gguf, &style) && style.len > 0)
+        oct__log(&m->desc, OCT_LOG_WARN, "octavius.prompt_style: '%.*s' is not known to this version", OCT__S(style));
     if (m->vocab.guessed)
         oct__log(&m->desc, OCT_LOG_WARN, "tokenizer.ggml.pre: missing or \"default\"; tokens may differ from the model's own");
 }
@@ -7147,6 +7233,10 @@ static oct_result oct__session_defaults(oct_session_desc *d, const oct_model *m,
     if ((int)d->isa < 0 || d->isa > OCT_ISA_NEON) return oct__fail(err, OCT_E_ARG, "isa: %d, expected an oct_isa", (int)d->isa);
     if (!oct__kernels_pick(d->isa)) return oct__fail(err, OCT_E_UNSUPPORTED, "isa: this machine or build lacks it");
     if (d->max_tokens < 0) return oct__fail(err, OCT_E_ARG, "max_tokens: %d, expected 0 or more", d->max_tokens);
+    if (d->image_cache == 0) d->image_cache = 4;
+    if (d->image_cache > 1 << 16)
+        return oct__fail(err, OCT_E_ARG, "image_cache: %d, expected at most %d", d->image_cache, 1 << 16);
+    d->image_cache = OCT__MAX(d->image_cache, 0);
     d->n_batch = OCT__MIN(d->n_batch, d->n_ctx);
     *style = d->raw ? oct__style_find("raw") : d->prompt_style ? oct__style_find(d->prompt_style) : m->style;
     if (!*style) return oct__fail(err, OCT_E_ARG, "prompt_style: '%.60s' is not known", d->prompt_style ? d->prompt_style : "");
@@ -7163,6 +7253,7 @@ static void oct__session_take(oct__arena *a, oct_session *s) {
     s->pass.stage_user = d->stage_user;
     s->tokens = OCT__TAKE(a, int32_t, (size_t)d->n_ctx);
     s->open = OCT__TAKE(a, unsigned char, (size_t)d->n_ctx);
+    s->kept = OCT__TAKE(a, oct__kept, (size_t)d->image_cache);
     s->compute.scratch_bytes = oct__scratch_bytes(OCT__MAX(OCT__MAX(net->n_embd, net->n_out), net->n_ff), net->d_head);
     s->compute.scratch = (unsigned char *)oct__take(a, (size_t)d->n_threads, s->compute.scratch_bytes);
     oct__sampler_take(a, &s->sampler, net->n_vocab);
@@ -7208,7 +7299,10 @@ static void oct__session_setup(oct_session *s) {
     s->compute.abort = s->desc.abort;
     s->compute.abort_user = s->desc.abort_user;
     s->sampling = s->desc.sampling;
-    s->parts.allocator = s->bytes.allocator = s->turn.allocator = &s->allocator;
+    s->parts.allocator = s->bytes.allocator = s->rows.allocator = s->turn.allocator = &s->allocator;
+    if (s->desc.image_cache) memset(s->kept, 0, (size_t)s->desc.image_cache * sizeof *s->kept);
+    s->stop_id = s->style->stop ? oct__vocab_find(&s->model->vocab, oct__str(s->style->stop)) : -1;
+    if (!oct__vocab_is_control(&s->model->vocab, s->stop_id)) s->stop_id = -1;      /* as text it is found in the text */
     if (s->system.len) memcpy((char *)(uintptr_t)s->system.data, s->desc.system, s->system.len);
     s->desc.system = NULL;                              /* the caller's strings may go */
     s->desc.prompt_style = NULL;
@@ -7257,7 +7351,9 @@ OCT_API void oct_session_close(oct_session *s) {
     const oct_allocator a = s->allocator;
     oct__buf_free(&s->parts);
     oct__buf_free(&s->bytes);
+    oct__buf_free(&s->rows);
     oct__buf_free(&s->turn);
+    for (int i = 0; i < s->desc.image_cache; i++) oct__free(&a, s->kept[i].rows);
     if (s->own_memory) oct__free(&a, s->desc.memory);
 }
 
@@ -7295,7 +7391,7 @@ OCT_API void oct_session_set_max_tokens(oct_session *s, int max_tokens) {
 
 OCT_API void oct_feed_clear(oct_session *s) {
     if (!s) return;
-    s->parts.len = s->bytes.len = s->turn.len = 0;
+    s->parts.len = s->bytes.len = s->rows.len = s->turn.len = 0;
 }
 
 /* Renders the whole pending turn anew.  Done while feeding, so that oct_next need not allocate. */
@@ -7307,6 +7403,16 @@ static oct_result oct__feed_render(oct_session *s, oct_error *err) {
     s->turn.len = 0;
     return oct__style_render_for(s->style, &s->model->gguf, &s->model->vocab, s->system.data ? &s->system : NULL, parts,
                                  (int)n, s->n_past == 0 && s->last < 0, answer_open, &s->turn, err);
+}
+
+/* A part that could not be rendered goes again; what was there has been rendered before. */
+static oct_result oct__feed_undo(oct_session *s, size_t bytes, size_t rows, size_t parts, oct_result r) {
+    s->bytes.len = bytes;
+    s->rows.len = rows;
+    s->parts.len = parts;
+    s->turn.len = 0;
+    if (parts && oct__feed_render(s, NULL)) oct_feed_clear(s);
+    return r;
 }
 
 /* Appends bytes as a part, joined to the one before where the kind is the same; on failure nothing is fed. */
@@ -7327,14 +7433,26 @@ static oct_result oct__feed_append(oct_session *s, int kind, const void *data, s
     }
     if (join) before->len += len;
     oct_result r = oct__feed_render(s, err);
-    if (r) {                                            /* back to what was there; that has been rendered before */
-        s->bytes.len = had_bytes;
-        s->parts.len = had_parts;
-        if (join) before->len -= len;
-        s->turn.len = 0;
-        if (had_parts && oct__feed_render(s, NULL)) oct_feed_clear(s);
+    if (!r) return r;
+    if (join) before->len -= len;
+    return oct__feed_undo(s, had_bytes, s->rows.len, had_parts, r);
+}
+
+/* Appends the rows [n_rows, n_embd] of a picture, likewise.  They are copied: whoever owns them may let them go. */
+static oct_result oct__feed_rows(oct_session *s, const float *rows, int n_rows, oct_error *err) {
+    const size_t had_rows = s->rows.len, had_parts = s->parts.len;
+    size_t bytes;
+    oct__part part;
+    memset(&part, 0, sizeof part);
+    part.kind = OCT__PART_IMAGE;
+    part.len = (size_t)n_rows;
+    if (oct__mul(&bytes, (size_t)n_rows, (size_t)s->model->net.n_embd * sizeof *rows) || oct__buf_append(&s->rows, rows, bytes) ||
+        oct__buf_append(&s->parts, &part, sizeof part)) {
+        s->rows.len = had_rows;
+        return oct__fail(err, OCT_E_MEMORY, "out of memory for the %d rows of a picture", n_rows);
     }
-    return r;
+    oct_result r = oct__feed_render(s, err);
+    return r ? oct__feed_undo(s, s->bytes.len, had_rows, had_parts, r) : OCT_OK;
 }
 
 OCT_API oct_result oct_feed_text_n(oct_session *s, const char *text, size_t len, oct_error *err) {
@@ -7356,11 +7474,95 @@ OCT_API oct_result oct_feed_tokens(oct_session *s, const int32_t *ids, size_t n,
     return oct__feed_append(s, OCT__PART_IDS, ids, n * sizeof *ids, err);
 }
 
-OCT_API oct_result oct_feed_image(oct_session *s, const oct_image *image, oct_error *err) {
-    if (!s || !image || !image->pixels) return oct__fail(err, OCT_E_ARG, "session, image or its pixels is NULL");
-    if (image->width < 1 || image->height < 1 || image->stride_bytes < (size_t)image->width * 3)
-        return oct__fail(err, OCT_E_ARG, "image: %d x %d with %zu bytes a row, expected RGB8", image->width, image->height, image->stride_bytes);
+OCT_API oct_result oct_feed_embeds(oct_session *s, const oct_embeds *e, oct_error *err) {
+    if (!s || !e) return oct__fail(err, OCT_E_ARG, "session or embeds is NULL");
+    if (e->model != s->model) return oct__fail(err, OCT_E_ARG, "embeds: made with another model than the session's");
+    return oct__feed_rows(s, e->data, e->n_tokens, err);
+}
+
+/* 128 bits of a picture's size and pixels, padding between rows apart.  Two pictures of one session that agree in them are
+ * taken to be one: chance will not do it, and whoever looks for such a pair fools only the session he feeds. */
+static void oct__image_hash(const oct_image *image, uint64_t hash[2]) {
+    const size_t n = (size_t)image->width * (image->n_channels == 4 ? 4 : 3);
+    uint64_t a = (uint64_t)(unsigned)image->width << 32 | (unsigned)image->height, b = (uint64_t)n << 1 | (image->nearest != 0);
+    for (int y = 0; y < image->height; y++) {
+        const unsigned char *row = image->pixels + (size_t)y * (image->stride_bytes ? image->stride_bytes : n);
+        for (size_t i = 0; i < n; i += 8) {
+            uint64_t w = 0;
+            memcpy(&w, row + i, OCT__MIN(n - i, (size_t)8));
+            a = (a ^ w) * 0x9E3779B97F4A7C15u;                      /* odd: nothing is lost */
+            b = (b + w) * 0xD6E8FEB86659FD93u;
+            a ^= a >> 29;
+            b ^= b >> 32;
+        }
+    }
+    hash[0] = a;
+    hash[1] = b;
+}
+
+/* The place of a picture in the cache: where it is kept, else the one longest unused, marked empty.  NULL: no cache. */
+static oct__kept *oct__kept_place(oct_session *s, const uint64_t hash[2]) {
+    oct__kept *oldest = NULL;
+    for (int i = 0; i < s->desc.image_cache; i++) {
+        oct__kept *k = &s->kept[i];
+        if (k->used && k->hash[0] == hash[0] && k->hash[1] == hash[1]) return k;
+        if (!oldest || k->used < oldest->used) oldest = k;
+    }
+    if (oldest) oldest->used = 0;
+    return oldest;
+}
+
+static oct_result oct__image_check(const oct_image *image, oct_error *err) {
+    const int n = image->n_channels ? image->n_channels : 3;
+    if (image->width < 1 || image->height < 1 || (n != 3 && n != 4))
+        return oct__fail(err, OCT_E_ARG, "image: %d x %d with %d channels, expected at least 1 x 1 with 3 or 4", image->width,
+                         image->height, n);
+    if (image->stride_bytes && image->stride_bytes / (size_t)n < (size_t)image->width)
+        return oct__fail(err, OCT_E_ARG, "image: %zu bytes a row, expected at least %d pixels of %d", image->stride_bytes,
+                         image->width, n);
+    return OCT_OK;
+}
+
+/* Rows of the text model that a picture becomes; 0: the model has no encoder. */
+static int oct__session_image_rows(const oct_session *s) {
+    OCT__UNUSED(s);
+    return 0;
+}
+/* Encodes into rows [n_rows, n_embd]; counts it. */
+static oct_result oct__session_encode(oct_session *s, const oct_image *image, float *rows, oct_error *err) {
+    OCT__UNUSED(image);
+    OCT__UNUSED(rows);
+    s->stats.images_encoded++;
     return oct__fail(err, OCT_E_UNSUPPORTED, "the model has no image encoder");
+}
+
+OCT_API oct_result oct_feed_image(oct_session *s, const oct_image *image, oct_error *err) {
+    oct_result r = OCT_OK;
+    uint64_t hash[2];
+    if (!s || !image || !image->pixels) return oct__fail(err, OCT_E_ARG, "session, image or its pixels is NULL");
+    if ((r = oct__image_check(image, err)) != OCT_OK) return r;
+    const int n_rows = oct__session_image_rows(s);
+    const size_t n = (size_t)n_rows * (size_t)s->model->net.n_embd;
+    if (n_rows == 0) return oct__fail(err, OCT_E_UNSUPPORTED, "the model has no image encoder");
+    oct__image_hash(image, hash);
+    oct__kept none, *k = oct__kept_place(s, hash);
+    memset(&none, 0, sizeof none);
+    if (!k) k = &none;
+    if (k->used) {
+        s->stats.images_reused++;
+    } else {
+        if (!k->rows) k->rows = OCT__NEW(&s->allocator, float, n);
+        if (!k->rows) return oct__fail(err, OCT_E_MEMORY, "out of memory for the %d rows of a picture", n_rows);
+        r = oct__session_encode(s, image, k->rows, err);
+    }
+    if (!r) {
+        k->hash[0] = hash[0];
+        k->hash[1] = hash[1];
+        k->used = ++s->kept_clock;
+        r = oct__feed_rows(s, k->rows, n_rows, err);
+    }
+    oct__free(&s->allocator, none.rows);
+    return r;
 }
 
 OCT_API oct_result oct_feed_points(oct_session *s, const oct_points *points, oct_error *err) {
@@ -7370,19 +7572,22 @@ OCT_API oct_result oct_feed_points(oct_session *s, const oct_points *points, oct
 
 /* --- prefill and next ------------------------------------------------------------------- */
 
-/* Computes ids [n] at positions n_past ..., a batch at a time; n_past moves only when all went well. */
-static oct_result oct__session_compute(oct_session *s, const int32_t *ids, int n, int done, int total, oct_error *err) {
+/* Computes ids [n] at positions n_past ..., a batch at a time, with one of rows for each negative id; n_past moves only when
+ * all went well. */
+static oct_result oct__session_compute(oct_session *s, const int32_t *ids, const float *rows, int n, oct_error *err) {
     int pos = s->n_past;
     for (int i = 0; i < n; ) {
         const int batch = OCT__MIN(n - i, s->desc.n_batch);
         s->logits_valid = s->logits_valid && i + batch < n;      /* the final batch writes over them */
-        oct_result r = oct__pass_run(&s->pass, ids + i, batch, pos, i + batch == n, err);
+        oct_result r = oct__pass_run(&s->pass, ids + i, rows, batch, pos, i + batch == n, err);
         if (r) return r;
+        for (int j = i; j < i + batch; j++)
+            if (ids[j] < 0) rows += s->model->net.n_embd;
         memcpy(s->tokens + pos, ids + i, (size_t)batch * sizeof *ids);
         memset(s->open + pos, 0, (size_t)batch);
         i += batch;
         pos += batch;
-        if (total > 1 && s->desc.progress && s->desc.progress(s->desc.progress_user, (float)(done + i) / (float)total))
+        if (n > 1 && s->desc.progress && s->desc.progress(s->desc.progress_user, (float)i / (float)n))
             return oct__fail(err, OCT_E_ABORTED, "stopped by the progress callback at position %d", pos);
     }
     return OCT_OK;
@@ -7393,7 +7598,7 @@ static oct_result oct__session_commit(oct_session *s, oct_error *err) {
     if (s->n_past >= s->desc.n_ctx)
         return oct__fail(err, OCT_E_CONTEXT, "context full: %d positions, no room for another", s->desc.n_ctx);
     const int32_t id = s->last;
-    oct_result r = oct__session_compute(s, &id, 1, 0, 1, err);
+    oct_result r = oct__session_compute(s, &id, NULL, 1, err);
     if (r) return r;
     s->open[s->n_past++] = 1;
     s->last = -1;
@@ -7407,7 +7612,7 @@ static oct_result oct__session_refresh(oct_session *s, oct_error *err) {
     const unsigned char open = s->open[s->n_past - 1];
     if (id < 0) return oct__fail(err, OCT_E_STATE, "position %d holds a picture or a cloud: feed text first", s->n_past - 1);
     s->n_past--;
-    oct_result r = oct__session_compute(s, &id, 1, 0, 1, err);
+    oct_result r = oct__session_compute(s, &id, NULL, 1, err);
     s->open[s->n_past++] = open;
     s->logits_valid = r == OCT_OK;
     return r;
@@ -7427,7 +7632,7 @@ OCT_API oct_result oct_prefill(oct_session *s, oct_error *err) {
         if (r) return r;
         s->last = last;
     }
-    r = oct__session_compute(s, oct__ids(&s->turn), n, 0, n, err);
+    r = oct__session_compute(s, oct__ids(&s->turn), (const float *)(const void *)s->rows.data, n, err);
     if (r) {
         s->n_past = was;
         s->logits_valid = s->logits_valid && n_last == 0;
@@ -7499,8 +7704,8 @@ OCT_API oct_result oct_next(oct_session *s, oct_token *out, oct_error *err) {
     const int n_recent = p.penalty_window < 0 ? s->n_past : OCT__MIN(p.penalty_window, s->n_past);
     const int32_t id = oct__sample(&s->sampler, &p, s->pass.logits, s->model->net.n_vocab, s->model->banned,
                                    s->tokens + s->n_past - n_recent, n_recent, s->desc.seed, s->n_past);
-    if (oct__vocab_is_end(&s->model->vocab, id)) {
-        s->end = OCT_END_EOS;
+    if (oct__vocab_is_end(&s->model->vocab, id) || id == s->stop_id) {
+        s->end = oct__vocab_is_end(&s->model->vocab, id) ? OCT_END_EOS : OCT_END_STOP;
         return oct__next_end(s, out);
     }
     s->last = id;
@@ -7517,6 +7722,11 @@ OCT_API int oct_session_position(const oct_session *s) { return s ? s->n_past : 
 OCT_API const int32_t *oct_session_tokens(const oct_session *s, int *n) {
     if (n) *n = s ? s->n_past : 0;
     return s ? s->tokens : NULL;
+}
+OCT_API void oct_session_stats_get(const oct_session *s, oct_session_stats *out) {
+    if (!out) return;
+    memset(out, 0, sizeof *out);
+    if (s) *out = s->stats;
 }
 OCT_API const float *oct_session_logits(const oct_session *s, int *n) {
     if (n) *n = s ? s->model->net.n_vocab : 0;

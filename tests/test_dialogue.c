@@ -218,11 +218,14 @@ TEST(dialogue, styles_render_as_the_official_templates) {
 
 TEST(dialogue, llava_family) {
     const dlg_file f = { NULL, NULL, "llama", NULL, "</s>", 1 };
-    static const char *const names[] = { "vicuna_v1", "llava_v1", "phi", "stablelm", "qwen" };
+    static const struct { const char *name, *end; } names[] = {
+        { "vicuna_v1", "</s>" }, { "llava_v1", "</s>" }, { "phi", "<|endoftext|>" }, { "stablelm", "<|endoftext|>" },
+        { "qwen", "<|endoftext|>" }, { "v1", "</s>" }, { "mistral", "</s>" }, { "minicpm", "</s>" }, { "openchat", "<|end_of_turn|>" },
+    };
     dlg_rig r;
     if (!dlg_open(&r, &f)) return;
-    for (int i = 0; i < 5; i++) {
-        const oct__style *st = oct__style_find(names[i]);
+    for (int i = 0; i < 9; i++) {
+        const oct__style *st = oct__style_find(names[i].name);
         char want[512];
         if (!CHECK(st != NULL)) continue;
         r.ids.len = 0;
@@ -231,16 +234,57 @@ TEST(dialogue, llava_family) {
         dlg_turn(&r, st, NULL, "B", 0);
         snprintf(want, sizeof want, "<s>A chat between a curious %s and an artificial intelligence assistant. The assistant gives helpful, "
                  "detailed, and polite answers to the %s's questions. USER: Hi ASSISTANT: A%sUSER: B ASSISTANT:", i == 1 ? "human" : "user",
-                 i == 1 ? "human" : "user", i < 2 ? "</s>" : "<|endoftext|>");
+                 i == 1 ? "human" : "user", names[i].end);
         CHECK_STR(dlg_text(&r), want);
-        CHECK_STR(st->stop, i < 2 ? "</s>" : "<|endoftext|>");
+        CHECK_STR(st->stop, names[i].end);
     }
-    {   /* a picture: its rows, then the line break that the official code puts after <image> */
-        const oct__part parts[3] = { dlg_part(OCT__PART_IMAGE, NULL, 3), dlg_part(OCT__PART_TEXT, "What?", 5), dlg_part(OCT__PART_POINTS, NULL, 2) };
+    dlg_close(&r);
+}
+
+/* One turn of parts, written as a string: @ a picture of three rows, % a cloud of two, the rest text. */
+static const char *dlg_mixed(dlg_rig *r, const char *style, const char *parts) {
+    const oct_string none = oct__str("");
+    oct__part list[16];
+    int n = 0;
+    for (const char *p = parts; *p && n < 16; n++) {
+        const size_t len = strcspn(p, "@%");
+        if (len) list[n] = dlg_part(OCT__PART_TEXT, p, len);
+        else list[n] = dlg_part(*p == '@' ? OCT__PART_IMAGE : OCT__PART_POINTS, NULL, *p == '@' ? 3 : 2);
+        p += len ? len : 1;
+    }
+    r->ids.len = 0;
+    CHECK_INT(oct__style_render_for(oct__style_find(style), NULL, &r->v, &none, list, n, true, false, &r->ids, NULL), OCT_OK);
+    return dlg_text(r);
+}
+/* As the official programs write it: <image>, a line break, the question.  Elsewhere nothing is added to what was fed. */
+TEST(dialogue, pictures_stand_where_they_were_fed) {
+    const dlg_file f = { NULL, NULL, "llama", NULL, "</s>", 1 };
+    static const char *const cases[][3] = {
+        { "vicuna_v1", "@What?", "<s>USER: @@@\nWhat? ASSISTANT:" },
+        { "stablelm", "@@Compare.", "<s>USER: @@@\n@@@\nCompare. ASSISTANT:" },
+        { "phi", "@", "<s>USER: @@@ ASSISTANT:" },
+        { "qwen", "Tell me.\n@", "<s>USER: Tell me.\n@@@ ASSISTANT:" },
+        { "llava_v1", "In @ and @, who?", "<s>USER: In @@@ and @@@, who? ASSISTANT:" },
+        { "openchat", "@Here and @there", "<s>USER: @@@\nHere and @@@there ASSISTANT:" },
+        { "mistral", "<image>\nWhat?", "<s>USER: <image>\nWhat? ASSISTANT:" },      /* text is text */
+        { "raw", "@What?", "<s>@@@What?" },
+        { "plain", "@", "<s>@@@\n" },
+        { "plain", "@a boat", "<s>@@@\na boat\n" },
+        { "vicuna_v1", "@What?%", "<s>USER: @@@\nWhat?%% ASSISTANT:" },
+        { "llama2", "@ Hi ", "<s>[INST] @@@\n Hi [/INST]" },
+        { "zephyr", "@Hi", "<s><|user|>\n@@@\nHi</s>\n<|assistant|>\n" },
+    };
+    dlg_rig r;
+    if (!dlg_open(&r, &f)) return;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) CHECK_STR(dlg_mixed(&r, cases[i][0], cases[i][1]), cases[i][2]);
+    {   /* an empty text is no text: not before a picture, not after one */
         const oct_string none = oct__str("");
-        r.ids.len = 0;
-        CHECK_INT(oct__style_render_for(oct__style_find("vicuna_v1"), NULL, &r.v, &none, parts, 3, true, false, &r.ids, NULL), OCT_OK);
-        CHECK_STR(dlg_text(&r), "<s>USER: @@@\nWhat?%%\n ASSISTANT:");
+        const oct__part parts[3] = { dlg_part(OCT__PART_TEXT, "", 0), dlg_part(OCT__PART_IMAGE, NULL, 1), dlg_part(OCT__PART_TEXT, "", 0) };
+        for (int n = 2; n <= 3; n++) {
+            r.ids.len = 0;
+            CHECK_INT(oct__style_render_for(oct__style_find("v1"), NULL, &r.v, &none, parts, n, true, false, &r.ids, NULL), OCT_OK);
+            CHECK_STR(dlg_text(&r), "<s>USER: @ ASSISTANT:");
+        }
     }
     dlg_close(&r);
 }
@@ -325,6 +369,109 @@ TEST(dialogue, ids_equal_the_whole_prompt) {
         oct_model_close(m);
     }
 }
+
+/* --- whole conversations, against the official tokenizers and templates ---------------------------------------------- */
+
+/* The next field of a line, up to a tab, with \n, \r, \t and \\ made what they stand for; NULL: no more. */
+static char *dlg_field(char **line) {
+    char *start = *line, *to = start, *p = start;
+    if (!p || !*p) return NULL;
+    for (; *p && *p != '\t'; p++) {
+        if (*p == '\\' && p[1]) {
+            p++;
+            *to++ = (char)(*p == 'n' ? '\n' : *p == 'r' ? '\r' : *p == 't' ? '\t' : *p);
+        } else {
+            *to++ = *p;
+        }
+    }
+    *line = *p ? p + 1 : p;
+    *to = 0;
+    return start;
+}
+/* One user's turn in the official notation: <image> is a picture (of one row here).  Where pictures come first the style
+ * itself puts a line break after each, so the one written there goes. */
+static void dlg_official_turn(dlg_rig *r, const oct__vocab *v, const oct__style *st, const char *text, int first) {
+    oct__part parts[16];
+    int n = 0, leads = 1;
+    while (*text && n < 15) {
+        const char *image = strstr(text, "<image>");
+        if (image != text) {
+            const size_t len = image ? (size_t)(image - text) : strlen(text);
+            parts[n++] = dlg_part(OCT__PART_TEXT, text, len);
+            leads = 0;
+            text += len;
+        } else {
+            parts[n++] = dlg_part(OCT__PART_IMAGE, NULL, 1);
+            text += 7;
+            if (leads && *text == '\n') text++;
+        }
+    }
+    CHECK_INT(oct__style_render_for(st, NULL, v, NULL, parts, n, first != 0, first == 0, &r->ids, NULL), OCT_OK);
+}
+static int dlg_ids_are(const dlg_rig *r, char **line) {
+    size_t n = 0;
+    for (const char *f; (f = dlg_field(line)) != NULL; n++)
+        if (n >= oct__ids_count(&r->ids) || oct__ids(&r->ids)[n] != atoi(f)) return 0;
+    return n == oct__ids_count(&r->ids);
+}
+/* tests/golden/prompts-NAME and ending, beside this file. */
+static void dlg_golden(char *path, size_t cap, const char *name, const char *ending) {
+    const char *here = __FILE__, *slash = strrchr(here, '/');
+    snprintf(path, cap, "%.*sgolden/prompts-%s%s", slash ? (int)(slash - here + 1) : 0, here, name, ending);
+    FILE *f = fopen(path, "rb");
+    if (f) fclose(f);
+    else snprintf(path, cap, "tests/golden/prompts-%s%s", name, ending);
+}
+static void dlg_conversations(const char *name) {
+    char path[200], line[4096];
+    dlg_rig r;
+    oct_model *m = NULL;
+    oct_model_desc d;
+    oct_error err;
+    int n = 0;
+    memset(&d, 0, sizeof d);
+    memset(&r, 0, sizeof r);
+    err.message[0] = 0;
+    d.load = OCT_LOAD_VOCAB;
+    dlg_golden(path, sizeof path, name, ".gguf");
+    if (oct_model_open(&m, path, &d, &err)) CHECK_STR(err.message, "");
+    dlg_golden(path, sizeof path, name, ".txt");
+    FILE *f = fopen(path, "rb");
+    r.ids.allocator = &r.a;
+    while (CHECK(m != NULL && f != NULL) && fgets(line, sizeof line, f)) {
+        char *p = line, copy[200];
+        line[strcspn(line, "\n")] = 0;
+        snprintf(copy, sizeof copy, "%.150s", line);
+        const int conversation = *dlg_field(&p) == 'P';
+        r.ids.len = 0;
+        if (conversation) {
+            const char *text;
+            for (int i = 0; (text = dlg_field(&p)) != NULL && strcmp(text, "=") != 0; i++) {
+                if (i % 2 == 0) dlg_official_turn(&r, &m->vocab, m->style, text, i == 0);
+                else {
+                    char said[500];                                   /* the answer begins after one space, as a model gives it */
+                    snprintf(said, sizeof said, " %s", text);
+                    CHECK_INT(oct__vocab_encode(&m->vocab, said, strlen(said), OCT__ENC_CONTINUE, &r.ids, NULL), OCT_OK);
+                }
+            }
+        } else {
+            const char *text = dlg_field(&p);
+            if (m->vocab.add_bos) CHECK_INT(oct__ids_push(&r.ids, m->vocab.bos), 0);
+            CHECK_INT(oct__vocab_encode(&m->vocab, text, strlen(text), OCT__ENC_SPECIAL, &r.ids, NULL), OCT_OK);
+            dlg_field(&p);
+        }
+        if (!CHECK(dlg_ids_are(&r, &p))) printf("     %s: %s\n", name, copy);
+        n++;
+    }
+    CHECK_INT(n, 22);
+    if (f) fclose(f);
+    oct__buf_free(&r.ids);
+    oct_model_close(m);
+}
+TEST(dialogue, official_conversations_llava) { dlg_conversations("llava-1.5"); }
+TEST(dialogue, official_conversations_stablelm) { dlg_conversations("moe-llava-stablelm"); }
+TEST(dialogue, official_conversations_qwen) { dlg_conversations("moe-llava-qwen"); }
+TEST(dialogue, official_conversations_phi2) { dlg_conversations("moe-llava-phi2"); }
 
 /* --- recognition ----------------------------------------------------------------------------------------------------- */
 

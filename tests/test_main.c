@@ -34,6 +34,9 @@
 #  if __has_include("test_memory.c")
 #    include "test_memory.c"
 #  endif
+#  if __has_include("test_feed.c")
+#    include "test_feed.c"
+#  endif
 #  if __has_include("test_golden.c")
 #    include "test_golden.c"
 #  endif
