@@ -212,6 +212,7 @@ typedef struct oct_model_info {
     int         has_image, has_points;   /* the file holds such an encoder */
     uint64_t    n_params;         /* elements of all tensors */
     uint64_t    file_bytes;
+    int         image_tokens;     /* positions that a picture takes */
 } oct_model_info;
 OCT_API void oct_model_info_get(const oct_model *m, oct_model_info *out);   /* fields not loaded are 0 */
 
@@ -7474,6 +7475,27 @@ OCT_API oct_result oct_feed_tokens(oct_session *s, const int32_t *ids, size_t n,
     return oct__feed_append(s, OCT__PART_IDS, ids, n * sizeof *ids, err);
 }
 
+/* A handle with a copy of rows [n_tokens, n_embd]. */
+static oct_result oct__embeds_new(oct_embeds **out, const oct_model *m, const float *rows, int n_tokens, oct_error *err) {
+    const oct_allocator *a = &m->desc.allocator;
+    const size_t n = (size_t)n_tokens * (size_t)m->net.n_embd;
+    oct_embeds *e = OCT__NEW(a, oct_embeds, 1);
+    float *data = OCT__NEW(a, float, n);
+    if (!e || !data) {
+        oct__free(a, e);
+        oct__free(a, data);
+        return oct__fail(err, OCT_E_MEMORY, "out of memory for the %d rows of a picture", n_tokens);
+    }
+    memcpy(data, rows, n * sizeof *data);
+    e->model = m;
+    e->n_tokens = n_tokens;
+    e->n_embd = m->net.n_embd;
+    e->data = data;
+    e->allocator = *a;
+    *out = e;
+    return OCT_OK;
+}
+
 OCT_API oct_result oct_feed_embeds(oct_session *s, const oct_embeds *e, oct_error *err) {
     if (!s || !e) return oct__fail(err, OCT_E_ARG, "session or embeds is NULL");
     if (e->model != s->model) return oct__fail(err, OCT_E_ARG, "embeds: made with another model than the session's");
@@ -7536,33 +7558,62 @@ static oct_result oct__session_encode(oct_session *s, const oct_image *image, fl
     return oct__fail(err, OCT_E_UNSUPPORTED, "the model has no image encoder");
 }
 
-OCT_API oct_result oct_feed_image(oct_session *s, const oct_image *image, oct_error *err) {
-    oct_result r = OCT_OK;
+/* The rows of a picture, from the cache or from the encoder: in *out, which is a place of the cache, or without one `alone`,
+ * whose rows the caller frees. */
+static oct_result oct__session_picture(oct_session *s, const oct_image *image, oct__kept *alone, oct__kept **out, oct_error *err) {
     uint64_t hash[2];
-    if (!s || !image || !image->pixels) return oct__fail(err, OCT_E_ARG, "session, image or its pixels is NULL");
-    if ((r = oct__image_check(image, err)) != OCT_OK) return r;
+    memset(alone, 0, sizeof *alone);
     const int n_rows = oct__session_image_rows(s);
-    const size_t n = (size_t)n_rows * (size_t)s->model->net.n_embd;
     if (n_rows == 0) return oct__fail(err, OCT_E_UNSUPPORTED, "the model has no image encoder");
+    oct_result r = oct__image_check(image, err);
+    if (r) return r;
     oct__image_hash(image, hash);
-    oct__kept none, *k = oct__kept_place(s, hash);
-    memset(&none, 0, sizeof none);
-    if (!k) k = &none;
+    oct__kept *k = oct__kept_place(s, hash);
+    *out = k = k ? k : alone;
     if (k->used) {
         s->stats.images_reused++;
     } else {
-        if (!k->rows) k->rows = OCT__NEW(&s->allocator, float, n);
+        if (!k->rows) k->rows = OCT__NEW(&s->allocator, float, (size_t)n_rows * (size_t)s->model->net.n_embd);
         if (!k->rows) return oct__fail(err, OCT_E_MEMORY, "out of memory for the %d rows of a picture", n_rows);
-        r = oct__session_encode(s, image, k->rows, err);
-    }
-    if (!r) {
+        if ((r = oct__session_encode(s, image, k->rows, err)) != OCT_OK) return r;
         k->hash[0] = hash[0];
         k->hash[1] = hash[1];
-        k->used = ++s->kept_clock;
-        r = oct__feed_rows(s, k->rows, n_rows, err);
     }
-    oct__free(&s->allocator, none.rows);
+    k->used = ++s->kept_clock;
+    return OCT_OK;
+}
+
+OCT_API oct_result oct_feed_image(oct_session *s, const oct_image *image, oct_error *err) {
+    if (!s || !image || !image->pixels) return oct__fail(err, OCT_E_ARG, "session, image or its pixels is NULL");
+    oct__kept alone, *k = NULL;
+    oct_result r = oct__session_picture(s, image, &alone, &k, err);
+    if (!r) r = oct__feed_rows(s, k->rows, oct__session_image_rows(s), err);
+    oct__free(&s->allocator, alone.rows);
     return r;
+}
+
+OCT_API oct_result oct_encode_image(oct_embeds **out, oct_session *s, const oct_image *image, oct_error *err) {
+    if (!out) return oct__fail(err, OCT_E_ARG, "out is NULL");
+    *out = NULL;
+    if (!s || !image || !image->pixels) return oct__fail(err, OCT_E_ARG, "session, image or its pixels is NULL");
+    oct__kept alone, *k = NULL;
+    oct_result r = oct__session_picture(s, image, &alone, &k, err);
+    if (!r) r = oct__embeds_new(out, s->model, k->rows, oct__session_image_rows(s), err);
+    oct__free(&s->allocator, alone.rows);
+    return r;
+}
+
+OCT_API const float *oct_embeds_data(const oct_embeds *e, int *n_tokens, int *n_embd) {
+    if (n_tokens) *n_tokens = e ? e->n_tokens : 0;
+    if (n_embd) *n_embd = e ? e->n_embd : 0;
+    return e ? e->data : NULL;
+}
+
+OCT_API void oct_embeds_close(oct_embeds *e) {
+    if (!e) return;
+    const oct_allocator a = e->allocator;
+    oct__free(&a, e->data);
+    oct__free(&a, e);
 }
 
 OCT_API oct_result oct_feed_points(oct_session *s, const oct_points *points, oct_error *err) {
