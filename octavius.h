@@ -6718,8 +6718,25 @@ static oct_result oct__render_parts(oct__render *r, const oct__style *st, const 
     return res;
 }
 
+/* How the cache ends before a later turn: as another turn left it, in an answer, in one that the stop string ended. */
+enum { OCT__ANSWER_NONE = 0, OCT__ANSWER_OPEN, OCT__ANSWER_STOPPED };
+
+/* What stands before the user's text of a later turn.  A stop string that came as text is in the cache already: it is the
+ * beginning of this, and not written twice. */
+static oct_result oct__render_between(oct__render *r, const oct__style *st, int answer) {
+    const char *close = answer ? st->close : "", *before = st->user_before;
+    const size_t n_close = strlen(close), n = answer == OCT__ANSWER_STOPPED && st->stop ? strlen(st->stop) : 0;
+    const size_t of_close = OCT__MIN(n, n_close);
+    if (n && strncmp(close, st->stop, of_close) == 0 && strncmp(before, st->stop + of_close, n - of_close) == 0) {
+        close += of_close;
+        before += n - of_close;
+    }
+    oct_result res = oct__render_literal(r, close);
+    return res ? res : oct__render_literal(r, before);
+}
+
 static oct_result oct__render_turn(oct__render *r, const oct__style *st, const oct__gguf *g, const oct_string *system,
-                                   const oct__part *parts, int n_parts, bool first_turn, bool answer_open) {
+                                   const oct__part *parts, int n_parts, bool first_turn, int answer) {
     const bool inside = (st->flags & OCT__STYLE_SYSTEM_INSIDE) != 0;
     bool has_system = false;
     oct_result res = OCT_OK;
@@ -6729,10 +6746,10 @@ static oct_result oct__render_turn(oct__render *r, const oct__style *st, const o
         if (r->v->add_bos && r->v->bos >= 0 && !as_is) res = oct__render_id(r, r->v->bos);
         if (!res) res = oct__render_literal(r, st->open);
         if (!res && !inside) res = oct__render_system(r, st, g, system, &has_system);
-    } else if (answer_open) {
-        res = oct__render_literal(r, st->close);
+        if (!res) res = oct__render_literal(r, st->user_before);
+    } else {
+        res = oct__render_between(r, st, answer);
     }
-    if (!res) res = oct__render_literal(r, st->user_before);
     if (!res && first_turn && inside) res = oct__render_system(r, st, g, system, &has_system);
     if (!res) res = oct__render_parts(r, st, parts, n_parts, (st->flags & OCT__STYLE_TRIM) && !(inside && has_system));
     if (!res) res = oct__render_literal(r, st->user_after);
@@ -6743,10 +6760,11 @@ static oct_result oct__render_turn(oct__render *r, const oct__style *st, const o
  *   g            for the default system text that the file's template holds; may be NULL
  *   system       NULL: default; empty: none.  Used in the first turn
  *   first_turn   nothing is in the cache: BOS (where the file or the style has one) and the system text come first
- *   answer_open  the cache ends in an answer whose end token was not computed: the style's close comes first */
+ *   answer       OCT__ANSWER_...: where the cache ends in an answer, its end token was not computed and the style's close
+ *                comes first */
 static oct_result oct__style_render_for(const oct__style *st, const oct__gguf *g, const oct__vocab *v,
                                         const oct_string *system, const oct__part *parts, int n_parts, bool first_turn,
-                                        bool answer_open, oct__buf *ids, oct_error *err) {
+                                        int answer, oct__buf *ids, oct_error *err) {
     oct__render r;
     memset(&r, 0, sizeof r);
     r.v = v;
@@ -6755,7 +6773,7 @@ static oct_result oct__style_render_for(const oct__style *st, const oct__gguf *g
     r.start = ids->len;
     r.begin = first_turn;
     r.err = err;
-    oct_result res = oct__render_turn(&r, st, g, system, parts, n_parts, first_turn, answer_open);
+    oct_result res = oct__render_turn(&r, st, g, system, parts, n_parts, first_turn, answer);
     oct__buf_free(&r.run);
     if (res) ids->len = r.start;
     return res;
@@ -7400,10 +7418,12 @@ static oct_result oct__feed_render(oct_session *s, oct_error *err) {
     oct__part *parts = (oct__part *)(void *)s->parts.data;
     const size_t n = s->parts.len / sizeof(oct__part);
     for (size_t i = 0; i < n; i++) parts[i].data = s->bytes.data + parts[i].offset;
-    const bool answer_open = s->n_past > 0 && s->open[s->n_past - 1] != 0;
+    const bool stopped = s->end == OCT_END_STOP && s->stop_id < 0;
+    const bool open = s->n_past > 0 && s->open[s->n_past - 1];
+    const int answer = !open ? OCT__ANSWER_NONE : stopped ? OCT__ANSWER_STOPPED : OCT__ANSWER_OPEN;
     s->turn.len = 0;
     return oct__style_render_for(s->style, &s->model->gguf, &s->model->vocab, s->system.data ? &s->system : NULL, parts,
-                                 (int)n, s->n_past == 0 && s->last < 0, answer_open, &s->turn, err);
+                                 (int)n, s->n_past == 0 && s->last < 0, answer, &s->turn, err);
 }
 
 /* A part that could not be rendered goes again; what was there has been rendered before. */

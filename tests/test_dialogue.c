@@ -289,6 +289,30 @@ TEST(dialogue, pictures_stand_where_they_were_fed) {
     dlg_close(&r);
 }
 
+/* A stop string that the model wrote itself is the beginning of what stands between two turns. */
+TEST(dialogue, a_stop_string_in_the_cache_is_not_written_again) {
+    static const char *const cases[][4] = {                /* style, what the model wrote, the next turn, the next turn else */
+        { "openchat", " Hi<|end_of_turn|>", "USER: x ASSISTANT:", "<|end_of_turn|>USER: x ASSISTANT:" },
+        { "phi2-instruct", " Hi\nInstruct:", " x\nOutput:", "\nInstruct: x\nOutput:" },
+        { "plain", " Hi\n", "x\n", "\nx\n" },
+    };
+    const dlg_file f = { NULL, NULL, "llama", NULL, "</s>", 1 };
+    const oct__part part = dlg_part(OCT__PART_TEXT, "x", 1);
+    dlg_rig r;
+    if (!dlg_open(&r, &f)) return;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int stopped = 0; stopped < 2; stopped++) {
+            const oct__style *st = oct__style_find(cases[i][0]);
+            r.ids.len = 0;
+            const int answer = stopped ? OCT__ANSWER_STOPPED : OCT__ANSWER_OPEN;
+            CHECK_INT(oct__style_render_for(st, NULL, &r.v, NULL, &part, 1, false, answer, &r.ids, NULL), OCT_OK);
+            CHECK_STR(dlg_text(&r), cases[i][stopped ? 2 : 3]);
+            CHECK(strstr(cases[i][1], st->stop) != NULL);
+        }
+    }
+    dlg_close(&r);
+}
+
 TEST(dialogue, bos_once) {
     static const char *const styles[] = { "raw", "chatml", "llama2", "llama3", "zephyr", "vicuna_v1" };
     for (int add = 0; add < 2; add++) {
