@@ -65,6 +65,7 @@
  *     OCTAVIUS_NO_MMAP                 paths are read into memory
  *     OCTAVIUS_NO_SIMD                 the scalar kernels alone
  *     OCTAVIUS_NO_OPENMP               ignore -fopenmp
+ *     OCTAVIUS_NO_PICTURES             no picture files: pixels only
  *     OCTAVIUS_FILENAME                this file's name, if you renamed it (it includes itself)
  *
  * CONTENTS (grep -n MARK:)
@@ -76,6 +77,7 @@
  *      6. gguf
  *      7. tokenizer
  *      8. tensor ops
+ *      9. pictures
  *     14. decoder
  *     15. sampler
  *     16. dialogue
@@ -2205,7 +2207,7 @@ static const char *oct__path_tail(const char *path) {
 /* strerror is neither free of locales nor of shared state. */
 static oct_result oct__path_fail(const char *path, int error, oct_error *err) {
     const char *why = error == ENOENT ? "no such file" : error == EACCES ? "permission denied" :
-                      error == EISDIR ? "a folder, expected a GGUF file" : error == ENOTDIR ? "a folder in its path is a file" :
+                      error == EISDIR ? "a folder, expected a file" : error == ENOTDIR ? "a folder in its path is a file" :
                       error == EMFILE ? "too many open files" : error == ENAMETOOLONG ? "the name is too long" : NULL;
     if (why) return oct__fail(err, OCT_E_IO, "'%s': %s", oct__path_tail(path), why);
     return oct__fail(err, OCT_E_IO, "'%s': cannot be opened (error %d)", oct__path_tail(path), error);
@@ -2228,7 +2230,7 @@ static oct_result oct__file_open(oct__file *f, const char *path, oct_error *err)
     }
     close(f->fd);
     if (error) return oct__path_fail(path, error, err);
-    return oct__fail(err, OCT_E_IO, "'%s': neither a file nor a folder, expected a GGUF file", oct__path_tail(path));
+    return oct__fail(err, OCT_E_IO, "'%s': neither a file nor a folder, expected a file", oct__path_tail(path));
 }
 static void oct__file_close(oct__file *f) { close(f->fd); }
 /* An oct_reader's function; reads go from start to end, so the offset is where the file stands anyway. */
@@ -5407,6 +5409,1009 @@ static void oct__attention(oct__compute *c, float *out, const float *q, const oc
         if (oct__foreign(c) ? oct__ask(c) : oct__aborted(c)) return;
         oct__parallel(&c->pool, oct__att_task, &run);
     }
+}
+/* ==========================================================================
+ * MARK: - 9. pictures
+ * ==========================================================================
+ * From picture files to pixels, and from pixels to what an encoder takes.  Pixels are what
+ * Pillow gives for the same file, since the models were trained and judged on Pillow's: RGB8, or
+ * RGBA8 where the file has an alpha channel of its own (transparency that a palette or one
+ * colour of a PNG has is left aside, as by Pillow's convert("RGB")).  Samples of 16 bits keep
+ * their high byte; of 16-bit grey, too, which Pillow would clip.  A file is hostile: sizes are
+ * checked before anything is allocated, and the work is a small multiple of the pixels.
+ */
+#if !defined(OCTAVIUS_NO_PICTURES)
+
+/* --- decoders: what they share ------------------------------------------------------------ */
+
+/* One file on its way to pixels. */
+typedef struct oct__pic {
+    oct_allocator        a;
+    oct_error           *err;
+    const char          *format;
+    const unsigned char *data;             /* [bytes]: the file */
+    size_t               bytes, max_pixels;
+    int                  width, height, n_channels, nearest, orientation;
+    unsigned char       *pixels;           /* [height, width, n_channels] */
+} oct__pic;
+
+/* A side never is so long that a row's bits would not fit an int. */
+#define OCT__PIC_SIDE (1u << 24)
+
+static uint32_t oct__be16(const unsigned char *p) { return (uint32_t)p[0] << 8 | p[1]; }
+static uint32_t oct__be32(const unsigned char *p) { return oct__be16(p) << 16 | oct__be16(p + 2); }
+
+/* What the header says, before anything is allocated. */
+static oct_result oct__pic_size(oct__pic *p, uint32_t width, uint32_t height) {
+    if (!width || !height)
+        return oct__fail(p->err, OCT_E_FORMAT, "%s: %u x %u pixels, expected at least 1 x 1", p->format, width, height);
+    if (width > OCT__PIC_SIDE || height > OCT__PIC_SIDE)
+        return oct__fail(p->err, OCT_E_LIMIT, "%s: %u x %u pixels, expected sides up to %u", p->format, width, height, OCT__PIC_SIDE);
+    if ((uint64_t)width * height > p->max_pixels)
+        return oct__fail(p->err, OCT_E_LIMIT, "%s: %u x %u pixels, more than the limit of %zu", p->format, width, height, p->max_pixels);
+    p->width = (int)width;
+    p->height = (int)height;
+    return OCT_OK;
+}
+static oct_result oct__pic_pixels(oct__pic *p, int n_channels) {
+    p->n_channels = n_channels;
+    p->pixels = (unsigned char *)oct__alloc_n(&p->a, (size_t)p->width * (size_t)p->height, (size_t)n_channels);
+    if (!p->pixels)
+        return oct__fail(p->err, OCT_E_MEMORY, "%s: no memory for %d x %d pixels", p->format, p->width, p->height);
+    return OCT_OK;
+}
+static unsigned char *oct__pic_row(const oct__pic *p, int y) {
+    return p->pixels + (size_t)y * (size_t)p->width * (size_t)p->n_channels;
+}
+static oct_result oct__pic_cut(const oct__pic *p, const char *where) {
+    return oct__fail(p->err, OCT_E_FORMAT, "%s: the file is cut short: its %zu bytes end in %s", p->format, p->bytes, where);
+}
+
+/* The orientation (1 to 8) that EXIF data of n bytes tell, in either byte order; 1 where they tell none. */
+static int oct__exif_orientation(const unsigned char *p, size_t n) {
+    if (n < 8 || p[0] != p[1] || (p[0] != 'I' && p[0] != 'M')) return 1;
+    const bool big = p[0] == 'M';
+    const size_t ifd = big ? oct__be32(p + 4) : oct__u32(p + 4);
+    if (ifd > n || n - ifd < 2) return 1;
+    const size_t count = big ? oct__be16(p + ifd) : oct__u16(p + ifd);
+    for (size_t i = 0; i < count && n - ifd - 2 >= 12 * (i + 1); i++) {
+        const unsigned char *e = p + ifd + 2 + 12 * i;         /* tag, type, count, value */
+        if ((big ? oct__be16(e) : oct__u16(e)) != 0x0112) continue;
+        const uint32_t type = big ? oct__be16(e + 2) : oct__u16(e + 2);
+        const uint32_t v = type == 4 ? (big ? oct__be32(e + 8) : oct__u32(e + 8)) : big ? oct__be16(e + 8) : oct__u16(e + 8);
+        return (type == 3 || type == 4) && v >= 1 && v <= 8 ? (int)v : 1;
+    }
+    return 1;
+}
+
+/* --- decoders: inflate (RFC 1950 and 1951) --------------------------------------------------- */
+
+/* A prefix code.  Codes of up to OCT__INFLATE_BITS are looked up, the few longer ones are counted out. */
+enum { OCT__INFLATE_BITS = 11 };
+typedef struct oct__prefix {
+    uint32_t look[1 << OCT__INFLATE_BITS]; /* by the next bits of the stream: see oct__inflate_entry; 0: a longer code, or none */
+    uint16_t count[16], symbols[288];      /* codes of each length; their symbols in the order of the codes */
+    int      kind;
+} oct__prefix;
+enum { OCT__PREFIX_PLAIN, OCT__PREFIX_LENGTH, OCT__PREFIX_DISTANCE };
+
+/* Bits, lowest first.  buf holds the next n, above them maybe some that in still points at; pad of the n lie behind the end. */
+typedef struct oct__low_bits {
+    const unsigned char *in, *end;
+    uint64_t             buf;
+    unsigned             n, pad;
+} oct__low_bits;
+typedef struct oct__inflate {
+    oct__low_bits  bits;
+    unsigned char *out, *out_begin, *out_end;
+    bool           full;                   /* the stream holds more than fits */
+    oct__prefix    lengths, distances;
+} oct__inflate;
+
+/* What a symbol means: value << 16 | kind or extra bits << 8; the length of its code is added below. */
+enum { OCT__INFLATE_LITERAL = 0x20, OCT__INFLATE_END = 0x40, OCT__INFLATE_BAD = 0x80 };
+static uint32_t oct__inflate_entry(int kind, unsigned symbol) {
+    static const uint16_t length[] = { 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115,
+                                       131, 163, 195, 227, 258 };
+    if (kind == OCT__PREFIX_PLAIN || (kind == OCT__PREFIX_LENGTH && symbol < 256)) return symbol << 16 | OCT__INFLATE_LITERAL << 8;
+    if (kind == OCT__PREFIX_DISTANCE) {
+        const unsigned extra = symbol < 4 ? 0 : symbol / 2 - 1;
+        if (symbol > 29) return OCT__INFLATE_BAD << 8;
+        return (symbol < 4 ? symbol + 1 : ((2 + (symbol & 1)) << extra) + 1) << 16 | extra << 8;
+    }
+    if (symbol == 256) return OCT__INFLATE_END << 8;
+    if (symbol > 285) return OCT__INFLATE_BAD << 8;
+    return (uint32_t)length[symbol - 257] << 16 | (symbol < 265 || symbol == 285 ? 0 : (symbol - 261) / 4) << 8;
+}
+/* From the lengths [n] of the codes.  False: no prefix code.  As in zlib, only a code of one bit may leave codes unused. */
+static bool oct__prefix_build(oct__prefix *c, int kind, const unsigned char *lengths, unsigned n) {
+    uint16_t next[16], at[16];
+    int left = 1;
+    memset(c->look, 0, sizeof c->look);
+    memset(c->count, 0, sizeof c->count);
+    c->kind = kind;
+    for (unsigned i = 0; i < n; i++) c->count[lengths[i]]++;
+    const unsigned used = n - c->count[0];
+    c->count[0] = next[0] = at[0] = 0;
+    for (int len = 1; len < 16; len++) {
+        next[len] = (uint16_t)((next[len - 1] + c->count[len - 1]) << 1);
+        at[len] = (uint16_t)(at[len - 1] + c->count[len - 1]);
+        left = 2 * left - c->count[len];
+        if (left < 0) return false;
+    }
+    if (left > 0 && (kind == OCT__PREFIX_PLAIN || used > 1 || used != c->count[1])) return false;
+    for (unsigned i = 0; i < n; i++) {
+        const unsigned len = lengths[i];
+        if (!len) continue;
+        c->symbols[at[len]++] = (uint16_t)i;
+        unsigned code = next[len]++, bits = 0;
+        for (unsigned k = 0; k < len; k++) bits |= (code >> k & 1u) << (len - 1 - k);       /* the stream has it reversed */
+        const uint32_t entry = oct__inflate_entry(kind, i) | len;
+        for (; len <= OCT__INFLATE_BITS && bits < 1u << OCT__INFLATE_BITS; bits += 1u << len) c->look[bits] = entry;
+    }
+    return true;
+}
+static uint32_t oct__prefix_long(const oct__prefix *c, uint64_t bits) {
+    unsigned code = 0, first = 0, at = 0;
+    for (unsigned len = 1; len < 16; len++, bits >>= 1) {
+        code = code << 1 | (unsigned)(bits & 1);
+        if (code - first < c->count[len]) return oct__inflate_entry(c->kind, c->symbols[at + code - first]) | len;
+        at += c->count[len];
+        first = (first + c->count[len]) << 1;
+    }
+    return OCT__INFLATE_BAD << 8;
+}
+static inline uint32_t oct__prefix_find(const oct__prefix *c, uint64_t bits) {
+    const uint32_t e = c->look[bits & ((1u << OCT__INFLATE_BITS) - 1)];
+    return e ? e : oct__prefix_long(c, bits);
+}
+
+/* At least 56 bits, zeros behind the end. */
+static inline void oct__low_fill(oct__low_bits *b) {
+    if (b->end - b->in >= 8) {
+        b->buf |= oct__u64(b->in) << b->n;
+        b->in += (63 - b->n) >> 3;
+        b->n |= 56;
+        return;
+    }
+    for (; b->n < 56; b->n += 8) {
+        if (b->in < b->end) b->buf |= (uint64_t)*b->in++ << b->n;
+        else b->pad += 8;
+    }
+}
+static inline unsigned oct__low_take(oct__low_bits *b, unsigned n) {
+    const unsigned v = (unsigned)(b->buf & ((1ull << n) - 1));
+    b->buf >>= n;
+    b->n -= n;
+    return v;
+}
+/* From the bit buffer back to whole bytes of the stream. */
+static void oct__low_align(oct__low_bits *b) {
+    const unsigned whole = b->n / 8, behind = b->pad / 8;
+    if (whole > behind) b->in -= whole - behind;
+    b->buf = 0;
+    b->n = b->pad = 0;
+}
+
+/* What is wrong with the stream; NULL: nothing. */
+static const char *oct__inflate_stored(oct__inflate *z) {
+    oct__low_bits *b = &z->bits;
+    if (b->pad > b->n) return "ends early";
+    oct__low_align(b);
+    if (b->end - b->in < 4) return "ends early";
+    const size_t n = oct__u16(b->in), room = (size_t)(z->out_end - z->out);
+    if (n != (oct__u16(b->in + 2) ^ 0xFFFFu)) return "has a stored block whose length is spoilt";
+    b->in += 4;
+    if ((size_t)(b->end - b->in) < n) return "ends early";
+    memcpy(z->out, b->in, OCT__MIN(n, room));
+    z->full = n > room;
+    z->out += OCT__MIN(n, room);
+    b->in += n;
+    return NULL;
+}
+static const char *oct__inflate_codes(oct__inflate *z) {
+    static const unsigned char order[19] = { 16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15 };
+    unsigned char lengths[286 + 32], small[19] = { 0 };
+    oct__low_bits *b = &z->bits;
+    oct__low_fill(b);
+    const unsigned n_lit = oct__low_take(b, 5) + 257, n_dist = oct__low_take(b, 5) + 1, n_small = oct__low_take(b, 4) + 4;
+    if (n_lit > 286) return "has too many codes";
+    for (unsigned i = 0; i < n_small; i++) {
+        oct__low_fill(b);
+        small[order[i]] = (unsigned char)oct__low_take(b, 3);
+    }
+    if (!oct__prefix_build(&z->lengths, OCT__PREFIX_PLAIN, small, 19)) return "has bad code lengths";
+    for (unsigned i = 0; i < n_lit + n_dist;) {
+        oct__low_fill(b);
+        const uint32_t e = oct__prefix_find(&z->lengths, b->buf);
+        (void)oct__low_take(b, e & 15);
+        const unsigned symbol = e >> 16;
+        unsigned repeat = 1, value = symbol;
+        if (symbol == 16 && i == 0) return "repeats a code length before the first";
+        if (symbol == 16) value = lengths[i - 1], repeat = 3 + oct__low_take(b, 2);
+        if (symbol == 17) value = 0, repeat = 3 + oct__low_take(b, 3);
+        if (symbol == 18) value = 0, repeat = 11 + oct__low_take(b, 7);
+        if (repeat > n_lit + n_dist - i) return "has too many code lengths";
+        memset(lengths + i, (int)value, repeat);
+        i += repeat;
+    }
+    if (b->pad > b->n) return "ends early";
+    if (!lengths[256] || !oct__prefix_build(&z->distances, OCT__PREFIX_DISTANCE, lengths + n_lit, n_dist) ||
+        !oct__prefix_build(&z->lengths, OCT__PREFIX_LENGTH, lengths, n_lit))
+        return "has a bad prefix code";
+    return NULL;
+}
+static void oct__inflate_fixed(oct__inflate *z) {
+    unsigned char lengths[288];
+    for (int i = 0; i < 288; i++) lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
+    (void)oct__prefix_build(&z->lengths, OCT__PREFIX_LENGTH, lengths, 288);
+    memset(lengths, 5, 32);
+    (void)oct__prefix_build(&z->distances, OCT__PREFIX_DISTANCE, lengths, 32);
+}
+/* len bytes from distance before.  There are eight bytes of room behind the end of the output. */
+static inline void oct__inflate_copy(unsigned char *out, size_t distance, size_t len) {
+    const unsigned char *from = out - distance;
+    if (distance >= 8) {
+        for (size_t i = 0; i < len; i += 8) memcpy(out + i, from + i, 8);
+    } else if (distance == 1) {
+        memset(out, *from, len);
+    } else {
+        for (size_t i = 0; i < len; i++) out[i] = from[i];
+    }
+}
+/* One block's symbols. */
+static const char *oct__inflate_block(oct__inflate *z) {
+    oct__low_bits b = z->bits;             /* and the output's end: copies that no store of a byte can change */
+    unsigned char *out = z->out, *const out_end = z->out_end;
+    const char *why = NULL;
+    for (;;) {
+        if (b.n < 48) oct__low_fill(&b);
+        const uint32_t e = oct__prefix_find(&z->lengths, b.buf);
+        const unsigned kind = e >> 8 & 0xFF;
+        (void)oct__low_take(&b, e & 15);
+        if (kind == OCT__INFLATE_LITERAL && out < out_end && b.pad <= b.n) {
+            *out++ = (unsigned char)(e >> 16);
+            continue;
+        }
+        if (b.pad > b.n) why = "ends early";
+        else if (kind == OCT__INFLATE_BAD) why = "has a code that stands for nothing";
+        z->full = kind != OCT__INFLATE_END && out == out_end;
+        if (why || z->full || kind == OCT__INFLATE_END) break;
+        const size_t len = (e >> 16) + oct__low_take(&b, kind), room = (size_t)(out_end - out);
+        const uint32_t d = oct__prefix_find(&z->distances, b.buf);
+        (void)oct__low_take(&b, d & 15);
+        if ((d >> 8 & 0xFF) == OCT__INFLATE_BAD) why = "has a distance code that stands for nothing";
+        const size_t distance = (d >> 16) + oct__low_take(&b, d >> 8 & 15);
+        if (b.pad > b.n) why = "ends early";
+        else if (distance > (size_t)(out - z->out_begin)) why = "points before its beginning";
+        if (why) break;
+        oct__inflate_copy(out, distance, OCT__MIN(len, room));
+        out += OCT__MIN(len, room);
+        if ((z->full = len > room)) break;
+    }
+    z->bits = b;
+    z->out = out;
+    return why;
+}
+static uint32_t oct__adler32(const unsigned char *p, size_t n) {
+    uint32_t a = 1, b = 0;
+    while (n > 0) {
+        const size_t run = OCT__MIN(n, (size_t)5552);              /* the longest that cannot overflow b */
+        for (size_t i = 0; i < run; i++) b += a += p[i];
+        a %= 65521;
+        b %= 65521;
+        p += run;
+        n -= run;
+    }
+    return b << 16 | a;
+}
+/* A zlib stream in [n_in] fills out [n_out + 8]: what is wrong with it, or NULL.  What it holds beyond is ignored, as by Pillow. */
+static const char *oct__inflate_zlib(oct__inflate *z, const unsigned char *in, size_t n_in, unsigned char *out, size_t n_out) {
+    if (n_in < 6) return "ends early";
+    if ((in[0] & 15) != 8 || in[0] >> 4 > 7 || oct__be16(in) % 31 != 0 || (in[1] & 0x20)) return "has a bad zlib header";
+    oct__low_bits *b = &z->bits;
+    memset(b, 0, sizeof *b);
+    b->in = in + 2;
+    b->end = in + n_in;
+    z->out = z->out_begin = out;
+    z->out_end = out + n_out;
+    z->full = false;
+    for (unsigned last = 0; !last && !z->full;) {
+        oct__low_fill(b);
+        last = oct__low_take(b, 1);
+        const unsigned type = oct__low_take(b, 2);
+        const char *why = type == 0 ? oct__inflate_stored(z) : type == 2 ? oct__inflate_codes(z) : type == 3 ? "has a block of no kind" : NULL;
+        if (type == 1) oct__inflate_fixed(z);
+        if (!why && type != 0) why = oct__inflate_block(z);
+        if (why) return why;
+    }
+    if (z->full) return NULL;
+    oct__low_align(b);
+    if (z->out < z->out_end || b->end - b->in < 4) return "ends early";
+    return oct__be32(b->in) == oct__adler32(out, n_out) ? NULL : "has a wrong checksum";
+}
+
+/* --- decoders: PNG ---------------------------------------------------------------------------- */
+
+enum { OCT__PNG_GREY = 0, OCT__PNG_RGB = 2, OCT__PNG_PALETTE = 3, OCT__PNG_GREY_ALPHA = 4, OCT__PNG_RGB_ALPHA = 6 };
+typedef struct oct__png {
+    oct__pic            *p;
+    int                  depth, colour, interlaced, samples;        /* samples: of a pixel, each of depth bits */
+    int                  n_palette;
+    unsigned char        colours[256][3];  /* of the palette, or of the greys */
+    uint32_t             crc[8][256];      /* what a byte does to the checksum when 0 to 7 others follow it */
+    const unsigned char *packed;           /* [n_packed]: the zlib stream */
+    size_t               n_packed;
+    unsigned char       *joined, *rows;    /* the stream's pieces, where it has several; the rows as packed, filter bytes before */
+    oct__inflate        *inflate;
+} oct__png;
+
+static void oct__png_crc_init(oct__png *g) {
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (int k = 0; k < 8; k++) c = c & 1 ? 0xEDB88320u ^ c >> 1 : c >> 1;
+        g->crc[0][i] = c;
+    }
+    for (int k = 1; k < 8; k++)
+        for (int i = 0; i < 256; i++) g->crc[k][i] = g->crc[0][g->crc[k - 1][i] & 255] ^ g->crc[k - 1][i] >> 8;
+}
+static uint32_t oct__png_crc(const oct__png *g, const unsigned char *p, size_t n) {
+    uint32_t c = ~0u;
+    for (; n >= 8; p += 8, n -= 8) {
+        const uint32_t a = oct__u32(p) ^ c, b = oct__u32(p + 4);
+        c = g->crc[7][a & 255] ^ g->crc[6][a >> 8 & 255] ^ g->crc[5][a >> 16 & 255] ^ g->crc[4][a >> 24] ^
+            g->crc[3][b & 255] ^ g->crc[2][b >> 8 & 255] ^ g->crc[1][b >> 16 & 255] ^ g->crc[0][b >> 24];
+    }
+    for (; n > 0; p++, n--) c = g->crc[0][(c ^ *p) & 255] ^ c >> 8;
+    return ~c;
+}
+
+static oct_result oct__png_header(oct__png *g, const unsigned char *d, size_t n) {
+    oct__pic *p = g->p;
+    if (n != 13) return oct__fail(p->err, OCT_E_FORMAT, "PNG: IHDR of %zu bytes, expected 13", n);
+    g->depth = d[8];
+    g->colour = d[9];
+    g->interlaced = d[12];
+    const bool power = g->depth == 1 || g->depth == 2 || g->depth == 4 || g->depth == 8 || g->depth == 16;
+    const bool known = g->colour == OCT__PNG_GREY || (g->colour == OCT__PNG_PALETTE && g->depth <= 8) ||
+                       ((g->colour == OCT__PNG_RGB || g->colour == OCT__PNG_GREY_ALPHA || g->colour == OCT__PNG_RGB_ALPHA) && g->depth >= 8);
+    if (!power || !known) return oct__fail(p->err, OCT_E_FORMAT, "PNG: colour type %d with %d bits, which there is not", g->colour, g->depth);
+    if (d[10] || d[11] || g->interlaced > 1)
+        return oct__fail(p->err, OCT_E_FORMAT, "PNG: compression %d, filter %d, interlace %d, expected 0, 0 and 0 or 1", d[10], d[11], d[12]);
+    g->samples = g->colour == OCT__PNG_RGB ? 3 : g->colour == OCT__PNG_GREY_ALPHA ? 2 : g->colour == OCT__PNG_RGB_ALPHA ? 4 : 1;
+    p->nearest = g->colour == OCT__PNG_PALETTE || g->depth == 1;
+    for (int i = 0; i < 256 && g->colour == OCT__PNG_GREY; i++)           /* 16 bits: their high byte */
+        memset(g->colours[i], g->depth < 8 ? i * 255 / ((1 << g->depth) - 1) & 255 : i, 3);
+    return oct__pic_size(p, oct__be32(d), oct__be32(d + 4));
+}
+static oct_result oct__png_palette(oct__png *g, const unsigned char *d, size_t n) {
+    if (n == 0 || n % 3 != 0 || n > 768)
+        return oct__fail(g->p->err, OCT_E_FORMAT, "PNG: PLTE of %zu bytes, expected 3 for each of 1 to 256 colours", n);
+    if (g->colour != OCT__PNG_PALETTE) return OCT_OK;              /* a suggestion */
+    memcpy(g->colours, d, n);
+    g->n_palette = (int)(n / 3);
+    return OCT_OK;
+}
+/* The chunks of the stream, joined: they begin at first, end before last. */
+static oct_result oct__png_join(oct__png *g, size_t first, size_t last) {
+    oct__pic *p = g->p;
+    const size_t n = oct__be32(p->data + first);
+    g->packed = p->data + first + 8;
+    g->n_packed = n;
+    if (first + n + 12 == last) return OCT_OK;
+    g->joined = OCT__NEW(&p->a, unsigned char, last - first);
+    if (!g->joined) return oct__fail(p->err, OCT_E_MEMORY, "PNG: no memory for its %zu packed bytes", last - first);
+    g->packed = g->joined;
+    g->n_packed = 0;
+    for (size_t at = first; at < last; at += (size_t)oct__be32(p->data + at) + 12) {
+        const size_t piece = oct__be32(p->data + at);
+        memcpy(g->joined + g->n_packed, p->data + at + 8, piece);
+        g->n_packed += piece;
+    }
+    return OCT_OK;
+}
+/* Walks the chunks.  Once the pixels' chunks are over nothing that follows can spoil them, and a file may end there. */
+static oct_result oct__png_chunks(oct__png *g) {
+    oct__pic *p = g->p;
+    size_t at = 8, first = 0, last = 0;
+    for (;;) {
+        const size_t left = p->bytes - at, n = left >= 12 ? oct__be32(p->data + at) : 0;
+        const unsigned char *d = p->data + at + 8;
+        if (left < 12 || n > left - 12) {
+            if (last && (left < 8 || memcmp(d - 4, "IDAT", 4) != 0)) break;
+            return oct__pic_cut(p, left < 8 ? "the head of a chunk" : "a chunk");
+        }
+        char name[5] = { 0 };
+        memcpy(name, d - 4, 4);
+        const bool critical = !(name[0] & 0x20), idat = memcmp(name, "IDAT", 4) == 0;
+        if (critical && oct__png_crc(g, d - 4, n + 4) != oct__be32(d + n))
+            return oct__fail(p->err, OCT_E_FORMAT, "PNG: chunk '%s' at byte %zu: wrong checksum", name, at);
+        if ((at == 8) != (memcmp(name, "IHDR", 4) == 0))
+            return oct__fail(p->err, OCT_E_FORMAT, "PNG: chunk '%s' at byte %zu, expected IHDR first and once", name, at);
+        oct_result r = OCT_OK;
+        if (at == 8) r = oct__png_header(g, d, n);
+        else if (memcmp(name, "IEND", 4) == 0) break;
+        else if (memcmp(name, "PLTE", 4) == 0 && !first) r = oct__png_palette(g, d, n);
+        else if (memcmp(name, "eXIf", 4) == 0) p->orientation = oct__exif_orientation(d, n);
+        else if (idat && first && at != last) r = oct__fail(p->err, OCT_E_FORMAT, "PNG: chunk IDAT at byte %zu is apart from the others", at);
+        else if (critical && !idat && memcmp(name, "PLTE", 4) != 0)
+            r = oct__fail(p->err, OCT_E_UNSUPPORTED, "PNG: chunk '%s' must be understood and is not known: convert it to PNG or JPEG", name);
+        if (r) return r;
+        if (idat && !first) first = at;
+        at += n + 12;
+        if (idat) last = at;
+    }
+    if (!first) return oct__fail(p->err, OCT_E_FORMAT, "PNG: no pixels (chunk IDAT)");
+    if (g->colour == OCT__PNG_PALETTE && !g->n_palette) return oct__fail(p->err, OCT_E_FORMAT, "PNG: no palette (chunk PLTE)");
+    return oct__png_join(g, first, last);
+}
+
+/* Pass k of an interlaced picture: its first column and row, and the distances between them. */
+typedef struct oct__png_pass { int x, y, dx, dy; } oct__png_pass;
+static oct__png_pass oct__png_pass_at(const oct__png *g, int k) {
+    static const oct__png_pass passes[8] = { { 0, 0, 8, 8 }, { 4, 0, 8, 8 }, { 0, 4, 4, 8 }, { 2, 0, 4, 4 }, { 0, 2, 2, 4 },
+                                             { 1, 0, 2, 2 }, { 0, 1, 1, 2 }, { 0, 0, 1, 1 } };
+    return passes[g->interlaced ? k : 7];
+}
+static int oct__png_passes(const oct__png *g) { return g->interlaced ? 7 : 1; }
+static int oct__png_across(const oct__png *g, oct__png_pass s) { return (g->p->width - s.x + s.dx - 1) / s.dx; }
+static size_t oct__png_row_bytes(const oct__png *g, int width) { return ((size_t)width * (size_t)(g->samples * g->depth) + 7) / 8; }
+
+/* x [n] becomes what the filter had replaced; up: the row above.  bpp: bytes to the same sample of the pixel before. */
+static inline void oct__png_average(unsigned char *x, const unsigned char *up, size_t n, size_t bpp) {
+    for (size_t i = 0; i < bpp && i < n; i++) x[i] = (unsigned char)(x[i] + up[i] / 2);
+    for (size_t i = bpp; i < n; i++) x[i] = (unsigned char)(x[i] + (x[i - bpp] + up[i]) / 2);
+}
+static inline void oct__png_paeth(unsigned char *x, const unsigned char *up, size_t n, size_t bpp) {
+    for (size_t i = 0; i < bpp && i < n; i++) x[i] = (unsigned char)(x[i] + up[i]);
+    for (size_t i = bpp; i < n; i++) {
+        const int a = x[i - bpp], b = up[i], c = up[i - bpp], da = abs(b - c), db = abs(a - c), dc = abs(a + b - 2 * c);
+        int best = db <= dc ? b : c;
+        best = da <= db && da <= dc ? a : best;
+        x[i] = (unsigned char)(x[i] + best);
+    }
+}
+static bool oct__png_unfilter(int filter, unsigned char *x, const unsigned char *up, size_t n, size_t bpp) {
+    if (filter == 1) {
+        for (size_t i = bpp; i < n; i++) x[i] = (unsigned char)(x[i] + x[i - bpp]);
+    } else if (filter == 2) {
+        for (size_t i = 0; i < n; i++) x[i] = (unsigned char)(x[i] + up[i]);
+    } else if (filter == 3) {
+        oct__png_average(x, up, n, bpp);
+    } else if (filter == 4 && bpp == 3) {                           /* a known distance is worth a third of the time */
+        oct__png_paeth(x, up, n, 3);
+    } else if (filter == 4 && bpp == 4) {
+        oct__png_paeth(x, up, n, 4);
+    } else if (filter == 4) {
+        oct__png_paeth(x, up, n, bpp);
+    }
+    return filter <= 4;
+}
+/* n pixels of a row, to every step bytes of out. */
+static void oct__png_convert(const oct__png *g, const unsigned char *row, size_t n, unsigned char *out, size_t step) {
+    const size_t depth = (size_t)g->depth, s = depth / 8, pixel = s * (size_t)g->samples;
+    if (depth == 8 && step == pixel && (g->colour == OCT__PNG_RGB || g->colour == OCT__PNG_RGB_ALPHA)) {
+        memcpy(out, row, n * pixel);
+        return;
+    }
+    for (size_t i = 0; i < n; i++, out += step, row += pixel) {
+        if (g->colour == OCT__PNG_RGB || g->colour == OCT__PNG_RGB_ALPHA) {
+            out[0] = row[0];
+            out[1] = row[s];
+            out[2] = row[2 * s];
+            if (g->colour == OCT__PNG_RGB_ALPHA) out[3] = row[3 * s];
+        } else if (g->colour == OCT__PNG_GREY_ALPHA) {
+            out[0] = out[1] = out[2] = row[0];
+            out[3] = row[s];
+        } else {
+            const unsigned v = depth >= 8 ? row[0] : row[i * depth / 8] >> (8 - depth - i * depth % 8) & ((1u << depth) - 1);
+            memcpy(out, g->colours[v], 3);
+        }
+    }
+}
+static oct_result oct__png_rows(oct__png *g) {
+    oct__pic *p = g->p;
+    const size_t bpp = (size_t)OCT__MAX(1, g->samples * g->depth / 8), widest = oct__png_row_bytes(g, p->width) + 1;
+    unsigned char *x = g->rows + widest;
+    for (int k = 0; k < oct__png_passes(g); k++) {
+        const oct__png_pass s = oct__png_pass_at(g, k);
+        const int across = oct__png_across(g, s);
+        const size_t n = oct__png_row_bytes(g, across);
+        const unsigned char *up = g->rows;
+        for (int y = s.y; y < p->height && across > 0; y += s.dy, x += n + 1) {
+            if (!oct__png_unfilter(x[0], x + 1, up, n, bpp))
+                return oct__fail(p->err, OCT_E_FORMAT, "PNG: row %d has filter %d, expected 0 to 4", y, x[0]);
+            oct__png_convert(g, x + 1, (size_t)across, oct__pic_row(p, y) + s.x * p->n_channels, (size_t)(s.dx * p->n_channels));
+            up = x + 1;
+        }
+    }
+    return OCT_OK;
+}
+static oct_result oct__png_pixels(oct__png *g) {
+    oct__pic *p = g->p;
+    size_t raw = 0, bytes;
+    const size_t widest = oct__png_row_bytes(g, p->width) + 1;     /* a row of zeros stands above the first */
+    for (int k = 0; k < oct__png_passes(g); k++) {
+        const oct__png_pass s = oct__png_pass_at(g, k);
+        const int across = oct__png_across(g, s), rows = (p->height - s.y + s.dy - 1) / s.dy;
+        if (across <= 0 || rows <= 0) continue;
+        if (oct__mul(&bytes, oct__png_row_bytes(g, across) + 1, (size_t)rows) || oct__add(&raw, raw, bytes))
+            return oct__fail(p->err, OCT_E_LIMIT, "PNG: %d x %d pixels are more than this machine can address", p->width, p->height);
+    }
+    if (raw / 1032 > g->n_packed) return oct__pic_cut(p, "the pixels");     /* no stream of deflate unpacks to more than 1032 times its size */
+    g->rows = oct__add(&bytes, raw, widest + 8) ? NULL : OCT__NEW(&p->a, unsigned char, bytes);
+    g->inflate = OCT__NEW(&p->a, oct__inflate, 1);
+    if (!g->rows || !g->inflate) return oct__fail(p->err, OCT_E_MEMORY, "PNG: no memory for %d x %d pixels", p->width, p->height);
+    memset(g->rows, 0, widest);
+    const char *why = oct__inflate_zlib(g->inflate, g->packed, g->n_packed, g->rows + widest, raw);
+    if (why) return oct__fail(p->err, OCT_E_FORMAT, "PNG: the packed pixels are spoilt: the stream of %zu bytes %s", g->n_packed, why);
+    const oct_result r = oct__pic_pixels(p, g->colour & 4 ? 4 : 3);
+    return r ? r : oct__png_rows(g);
+}
+static oct_result oct__png_decode(oct__pic *p) {
+    oct__png *g = OCT__NEW(&p->a, oct__png, 1);
+    if (!g) return oct__fail(p->err, OCT_E_MEMORY, "PNG: no memory for its tables");
+    memset(g, 0, sizeof *g);
+    g->p = p;
+    oct__png_crc_init(g);
+    oct_result r = oct__png_chunks(g);
+    if (!r) r = oct__png_pixels(g);
+    oct__free(&p->a, g->inflate);
+    oct__free(&p->a, g->rows);
+    oct__free(&p->a, g->joined);
+    oct__free(&p->a, g);
+    return r;
+}
+
+/* --- decoders: BMP ------------------------------------------------------------------------------ */
+
+typedef struct oct__bmp {
+    oct__pic     *p;
+    uint32_t      header, compression, colours;      /* header: its size; colours: in the palette */
+    int           bits;
+    bool          top_down;
+    size_t        at;                                 /* of the pixels */
+    int           byte[4];                            /* 24 and 32 bits: where red, green, blue, alpha are; -1: nowhere */
+    bool          five_six_five;                      /* 16 bits; else five each */
+    unsigned char table[256][3];                      /* the palette; black behind its end */
+} oct__bmp;
+enum { OCT__BMP_RAW, OCT__BMP_RLE8, OCT__BMP_RLE4, OCT__BMP_FIELDS };
+
+static oct_result oct__bmp_palette(oct__bmp *b, size_t at) {
+    oct__pic *p = b->p;
+    const size_t entry = b->header == 12 ? 3 : 4;
+    if (b->colours == 0) b->colours = 1u << b->bits;
+    if (b->colours > 65536) return oct__fail(p->err, OCT_E_FORMAT, "BMP: a palette of %u colours, expected at most 65536", b->colours);
+    if (at > p->bytes || (p->bytes - at) / entry < b->colours) return oct__pic_cut(p, "the palette");
+    bool ramp = b->colours > 2;                       /* shades of grey in order, which Pillow takes for a grey picture */
+    for (size_t i = 0; i < b->colours && i < 256; i++) {
+        const unsigned char *e = p->data + at + i * entry;
+        for (int k = 0; k < 3; k++) b->table[i][k] = e[2 - k];
+        ramp = ramp && e[0] == i && e[1] == i && e[2] == i;
+    }
+    p->nearest = !(ramp && (b->bits == 8 || b->compression != OCT__BMP_RAW));
+    if (b->at == 0 || b->at == at) b->at = at + b->colours * entry;
+    return OCT_OK;
+}
+/* Where the colours of a pixel are: masks [4] of red, green, blue, alpha. */
+static oct_result oct__bmp_fields(oct__bmp *b, const uint32_t masks[4]) {
+    const oct__pic *p = b->p;
+    bool good = b->bits == 24 || b->bits == 32;
+    b->five_six_five = masks[1] == 0x7E0;
+    if (b->bits == 16)
+        good = (masks[0] == 0xF800 && masks[1] == 0x7E0 && masks[2] == 0x1F) || (masks[0] == 0x7C00 && masks[1] == 0x3E0 && masks[2] == 0x1F);
+    for (int k = 0; k < 4 && b->bits != 16; k++) {
+        b->byte[k] = -1;
+        for (int i = 0; i < b->bits / 8; i++)
+            if (masks[k] == 0xFFu << 8 * i) b->byte[k] = i;
+        good = good && (b->byte[k] >= 0 || (k == 3 && masks[k] == 0));
+    }
+    if (b->bits == 24) b->byte[3] = -1;
+    if (good) return OCT_OK;
+    return oct__fail(p->err, OCT_E_UNSUPPORTED, "BMP: %d bits with the masks %08x %08x %08x %08x: convert it to PNG or JPEG", b->bits,
+                     masks[0], masks[1], masks[2], masks[3]);
+}
+static oct_result oct__bmp_layout(oct__bmp *b) {
+    oct__pic *p = b->p;
+    static const uint32_t plain[4] = { 0xFF0000, 0xFF00, 0xFF, 0 }, with_alpha[4] = { 0xFF0000, 0xFF00, 0xFF, 0xFF000000u };
+    static const uint32_t fives[4] = { 0x7C00, 0x3E0, 0x1F, 0 };
+    const size_t end = 14 + (size_t)b->header;
+    if (b->bits == 1 || b->bits == 4 || b->bits == 8) {
+        if (b->compression == OCT__BMP_RAW || (b->compression == OCT__BMP_RLE8 && b->bits == 8) || (b->compression == OCT__BMP_RLE4 && b->bits == 4))
+            return oct__bmp_palette(b, end);
+    } else if (b->bits == 16 || b->bits == 24 || b->bits == 32) {
+        const size_t after = b->compression == OCT__BMP_FIELDS && b->header == 40 ? end + 12 : end;
+        if (b->at == 0) b->at = after;
+        if (b->compression == OCT__BMP_RAW) return oct__bmp_fields(b, b->bits == 16 ? fives : plain);
+        if (b->compression == OCT__BMP_FIELDS && p->bytes < 14 + 52) return oct__pic_cut(p, "the header");
+        if (b->compression == OCT__BMP_FIELDS) {
+            uint32_t masks[4] = { 0, 0, 0, 0 };
+            const int n = b->header >= 56 ? 4 : 3;
+            if (p->bytes < 54 + 4 * (size_t)n) return oct__pic_cut(p, "the header");
+            for (int k = 0; k < n; k++) masks[k] = oct__u32(p->data + 54 + 4 * k);
+            const bool none = b->bits == 32 && !(masks[0] | masks[1] | masks[2] | masks[3]);
+            return oct__bmp_fields(b, none ? with_alpha : masks);
+        }
+    }
+    return oct__fail(p->err, OCT_E_UNSUPPORTED, "BMP: %d bits with compression %u: convert it to PNG or JPEG", b->bits, b->compression);
+}
+static oct_result oct__bmp_header(oct__bmp *b) {
+    oct__pic *p = b->p;
+    const unsigned char *d = p->data;
+    if (p->bytes < 26) return oct__pic_cut(p, "the header");
+    b->at = oct__u32(d + 10);
+    b->header = oct__u32(d + 14);
+    const uint32_t n = b->header;
+    if (n == 12) {
+        b->bits = oct__u16(d + 24);
+        const oct_result r = oct__pic_size(p, oct__u16(d + 18), oct__u16(d + 20));
+        return r ? r : oct__bmp_layout(b);
+    }
+    if (n != 40 && n != 52 && n != 56 && n != 64 && n != 108 && n != 124)
+        return oct__fail(p->err, OCT_E_UNSUPPORTED, "BMP: a header of %u bytes: convert it to PNG or JPEG", n);
+    if (p->bytes < 14 + (size_t)n) return oct__pic_cut(p, "the header");
+    const uint32_t height = oct__u32(d + 22);
+    b->top_down = height > INT_MAX;
+    b->bits = oct__u16(d + 28);
+    b->compression = oct__u32(d + 30);
+    b->colours = oct__u32(d + 46);
+    const oct_result r = oct__pic_size(p, oct__u32(d + 18), b->top_down ? 0u - height : height);
+    return r ? r : oct__bmp_layout(b);
+}
+
+static unsigned char *oct__bmp_row(const oct__bmp *b, int y) { return oct__pic_row(b->p, b->top_down ? y : b->p->height - 1 - y); }
+
+/* The n pixels of a row. */
+static void oct__bmp_convert(const oct__bmp *b, const unsigned char *row, size_t n, unsigned char *out) {
+    const size_t bits = (size_t)b->bits, bytes = bits / 8;
+    for (size_t i = 0; i < n && bits <= 8; i++, out += 3)
+        memcpy(out, b->table[row[i * bits / 8] >> (8 - bits - i * bits % 8) & ((1u << bits) - 1)], 3);
+    for (size_t i = 0; i < n && bits == 16; i++, out += 3) {
+        const int v = oct__u16(row + 2 * i), green = b->five_six_five ? 63 : 31;
+        out[0] = (unsigned char)((v >> (b->five_six_five ? 11 : 10) & 31) * 255 / 31);
+        out[1] = (unsigned char)((v >> 5 & green) * 255 / green);
+        out[2] = (unsigned char)((v & 31) * 255 / 31);
+    }
+    for (size_t i = 0; i < n && bits > 16; i++, row += bytes) {
+        for (int k = 0; k < 3; k++) *out++ = row[b->byte[k]];
+        if (b->byte[3] >= 0) *out++ = row[b->byte[3]];
+    }
+}
+static oct_result oct__bmp_raw(oct__bmp *b) {
+    oct__pic *p = b->p;
+    const size_t used = ((size_t)p->width * (size_t)b->bits + 7) / 8, stride = (used + 3) & ~(size_t)3;
+    size_t need;                                      /* the last row's padding may be missing */
+    if (oct__mul(&need, stride, (size_t)p->height - 1) || oct__add(&need, need, used) || b->at > p->bytes || p->bytes - b->at < need)
+        return oct__pic_cut(p, "the pixels");
+    const oct_result r = oct__pic_pixels(p, b->bits > 16 && b->byte[3] >= 0 ? 4 : 3);
+    for (int y = 0; !r && y < p->height; y++)
+        oct__bmp_convert(b, p->data + b->at + stride * (size_t)y, (size_t)p->width, oct__bmp_row(b, y));
+    return r;
+}
+/* Runs.  Pixels that an end of row, of picture or a jump leaves out have the first colour. */
+static oct_result oct__bmp_runs(oct__bmp *b) {
+    oct__pic *p = b->p;
+    const bool four = b->compression == OCT__BMP_RLE4;
+    const unsigned char *d = p->data + OCT__MIN(b->at, p->bytes), *end = p->data + p->bytes;
+    int x = 0, y = 0;
+    const oct_result r = oct__pic_pixels(p, 3);
+    if (r) return r;
+    for (int row = 0; row < p->height; row++)
+        for (int i = 0; i < p->width; i++) memcpy(oct__pic_row(p, row) + 3 * (size_t)i, b->table[0], 3);
+    while (y < p->height && !(y == p->height - 1 && x == p->width)) {
+        if (end - d < 2) return oct__pic_cut(p, "the pixels");
+        const int n = d[0], what = d[1];
+        d += 2;
+        if (n == 0 && what == 1) break;
+        if (n == 0 && what == 0) {
+            x = 0;
+            y++;
+        } else if (n == 0 && what == 2) {
+            if (end - d < 2) return oct__pic_cut(p, "the pixels");
+            x = OCT__MIN(x + d[0], p->width);
+            y += d[1];
+            d += 2;
+        } else {
+            const int count = n ? n : what, bytes = n ? 0 : four ? (count + 1) / 2 : count;
+            if (end - d < bytes) return oct__pic_cut(p, "the pixels");
+            for (int i = 0; i < count && x < p->width; i++, x++) {
+                const int v = n ? what : d[four ? i / 2 : i];
+                memcpy(oct__bmp_row(b, y) + 3 * (size_t)x, b->table[four ? (i & 1 ? v & 15 : v >> 4) : v], 3);
+            }
+            d += OCT__MIN(bytes + (bytes & 1), (int)OCT__MIN((ptrdiff_t)512, end - d));
+        }
+    }
+    return OCT_OK;
+}
+static oct_result oct__bmp_decode(oct__pic *p) {
+    oct__bmp b;
+    memset(&b, 0, sizeof b);
+    b.p = p;
+    oct_result r = oct__bmp_header(&b);
+    if (!r) r = b.bits <= 8 && b.compression != OCT__BMP_RAW ? oct__bmp_runs(&b) : oct__bmp_raw(&b);
+    return r;
+}
+
+/* --- decoders: PNM (PBM, PGM, PPM, plain and raw) -------------------------------------------------- */
+
+typedef struct oct__pnm { oct__pic *p; size_t at; int kind; uint32_t max; unsigned char *scale; } oct__pnm;   /* kind: 1 to 6 */
+
+static bool oct__pnm_space(int c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static void oct__pnm_skip(oct__pnm *f) {
+    const oct__pic *p = f->p;
+    for (; f->at < p->bytes && (oct__pnm_space(p->data[f->at]) || p->data[f->at] == '#'); f->at++)
+        if (p->data[f->at] == '#')
+            while (f->at + 1 < p->bytes && p->data[f->at] != '\n' && p->data[f->at] != '\r') f->at++;
+}
+/* A number of at most limit; after the last one of the header comes one byte of white space. */
+static oct_result oct__pnm_number(oct__pnm *f, const char *name, uint32_t limit, uint32_t *out) {
+    const oct__pic *p = f->p;
+    uint32_t v = 0;
+    oct__pnm_skip(f);
+    if (f->at >= p->bytes) return oct__pic_cut(p, name);
+    const size_t begin = f->at;
+    for (; f->at < p->bytes && p->data[f->at] >= '0' && p->data[f->at] <= '9'; f->at++) {
+        v = v * 10 + (uint32_t)(p->data[f->at] - '0');
+        if (v > limit) return oct__fail(p->err, OCT_E_FORMAT, "PNM: %s at byte %zu: %u or more, expected at most %u", name, begin, v, limit);
+    }
+    if (f->at == begin) return oct__fail(p->err, OCT_E_FORMAT, "PNM: %s at byte %zu: no number", name, begin);
+    *out = v;
+    return OCT_OK;
+}
+static oct_result oct__pnm_header(oct__pnm *f) {
+    oct__pic *p = f->p;
+    uint32_t width, height;
+    f->kind = p->data[1] - '0';
+    f->at = 2;
+    oct_result r = oct__pnm_number(f, "the width", INT_MAX / 10, &width);
+    if (!r) r = oct__pnm_number(f, "the height", INT_MAX / 10, &height);
+    if (!r) r = oct__pic_size(p, width, height);
+    f->max = 1;
+    if (!r && f->kind != 1 && f->kind != 4) r = oct__pnm_number(f, "the largest value", 65535, &f->max);
+    if (r) return r;
+    if (f->max == 0) return oct__fail(p->err, OCT_E_FORMAT, "PNM: the largest value is 0, expected 1 to 65535");
+    if (f->at >= p->bytes || !oct__pnm_space(p->data[f->at])) return oct__pic_cut(p, "the header");
+    f->at++;
+    p->nearest = f->kind == 1 || f->kind == 4;
+    return OCT_OK;
+}
+/* round(v / max * top) as Pillow has it: in double, halves to even. */
+static uint32_t oct__pnm_round(uint32_t v, uint32_t max, uint32_t top) {
+    const double x = (double)v / (double)max * (double)top;
+    const uint32_t whole = (uint32_t)x;
+    const double rest = x - (double)whole;
+    return OCT__MIN(top, whole + (rest > 0.5 || (rest == 0.5 && (whole & 1))));
+}
+static oct_result oct__pnm_scale(oct__pnm *f) {
+    const uint32_t n = f->max > 255 ? 65536 : 256;
+    f->scale = OCT__NEW(&f->p->a, unsigned char, n);
+    if (!f->scale) return oct__fail(f->p->err, OCT_E_MEMORY, "PNM: no memory for a table of %u bytes", n);
+    const bool grey = f->kind == 2 || f->kind == 5, high = grey && f->max > 255;     /* grey of 16 bits: the high byte */
+    for (uint32_t v = 0; v < n; v++) f->scale[v] = (unsigned char)(high ? oct__pnm_round(v, f->max, 65535) >> 8 : oct__pnm_round(v, f->max, 255));
+    return OCT_OK;
+}
+/* The next sample of a plain file. */
+static oct_result oct__pnm_plain(oct__pnm *f, unsigned char *out) {
+    const oct__pic *p = f->p;
+    uint32_t v;
+    if (f->kind != 1) {
+        const oct_result r = oct__pnm_number(f, "a sample", f->max, &v);
+        if (!r) *out = f->scale[v];
+        return r;
+    }
+    oct__pnm_skip(f);                                  /* digits may stand side by side */
+    if (f->at >= p->bytes) return oct__pic_cut(p, "the pixels");
+    const unsigned char c = p->data[f->at++];
+    if (c != '0' && c != '1') return oct__fail(p->err, OCT_E_FORMAT, "PNM: byte %zu is no 0 or 1", f->at - 1);
+    *out = c == '0' ? 255 : 0;
+    return OCT_OK;
+}
+static oct_result oct__pnm_rows(oct__pnm *f, size_t samples, size_t stride) {
+    oct__pic *p = f->p;
+    const size_t n = (size_t)p->width * samples;
+    for (int y = 0; y < p->height; y++, f->at += stride) {
+        unsigned char *out = oct__pic_row(p, y);
+        const unsigned char *row = stride ? p->data + f->at : NULL;
+        for (size_t i = 0; i < n; i++) {
+            unsigned char v = 0;
+            if (!row) {
+                const oct_result r = oct__pnm_plain(f, &v);
+                if (r) return r;
+            } else {
+                v = f->kind == 4 ? (row[i / 8] >> (7 - i % 8) & 1 ? 0 : 255) : f->scale[f->max > 255 ? oct__be16(row + 2 * i) : row[i]];
+            }
+            *out++ = v;
+            if (samples == 1) *out++ = v, *out++ = v;
+        }
+    }
+    return OCT_OK;
+}
+static oct_result oct__pnm_decode(oct__pic *p) {
+    oct__pnm f;
+    memset(&f, 0, sizeof f);
+    f.p = p;
+    oct_result r = oct__pnm_header(&f);
+    if (r) return r;
+    const size_t samples = f.kind == 3 || f.kind == 6 ? 3 : 1, width = (size_t)p->width * samples;
+    const size_t stride = f.kind < 4 ? 0 : f.kind == 4 ? (width + 7) / 8 : f.max > 255 ? 2 * width : width;
+    const size_t least = f.kind == 1 ? width : f.kind < 4 ? 2 * width : stride;       /* plain samples: a digit and a space */
+    size_t need;
+    if (oct__mul(&need, least, (size_t)p->height) || p->bytes - f.at < need - (f.kind == 2 || f.kind == 3)) return oct__pic_cut(p, "the pixels");
+    r = oct__pnm_scale(&f);
+    if (!r) r = oct__pic_pixels(p, 3);
+    if (!r) r = oct__pnm_rows(&f, samples, stride);
+    oct__free(&p->a, f.scale);
+    return r;
+}
+
+/* --- decoders: JPEG ------------------------------------------------------------------------------ */
+
+static oct_result oct__jpeg_decode(oct__pic *p) { return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: not read yet"); }
+
+/* --- decoders: which one it is, and the public functions ------------------------------------------ */
+
+/* Formats by their first bytes; '?' in a mark is any byte.  Without a decoder: named, and refused. */
+typedef struct oct__pic_kind { const char *name, *mark; size_t n; oct_result (*decode)(oct__pic *p); } oct__pic_kind;
+static const oct__pic_kind *oct__pic_find(const unsigned char *d, size_t n) {
+    static const oct__pic_kind kinds[] = {
+        { "PNG", "\x89PNG\r\n\x1a\n", 8, oct__png_decode }, { "JPEG", "\xff\xd8\xff", 3, oct__jpeg_decode },
+        { "BMP", "BM", 2, oct__bmp_decode },
+        { "PNM", "P1", 2, oct__pnm_decode }, { "PNM", "P2", 2, oct__pnm_decode }, { "PNM", "P3", 2, oct__pnm_decode },
+        { "PNM", "P4", 2, oct__pnm_decode }, { "PNM", "P5", 2, oct__pnm_decode }, { "PNM", "P6", 2, oct__pnm_decode },
+        { "PAM", "P7", 2, NULL }, { "PFM", "PF", 2, NULL }, { "PFM", "Pf", 2, NULL },
+        { "WebP", "RIFF????WEBP", 12, NULL }, { "GIF", "GIF8", 4, NULL },
+        { "TIFF", "II*\0", 4, NULL }, { "TIFF", "MM\0*", 4, NULL }, { "TIFF", "II+\0", 4, NULL }, { "TIFF", "MM\0+", 4, NULL },
+        { "AVIF", "????ftypavif", 12, NULL }, { "AVIF", "????ftypavis", 12, NULL }, { "HEIC", "????ftyphe", 10, NULL },
+        { "HEIF", "????ftypmif1", 12, NULL }, { "HEIF", "????ftypmsf1", 12, NULL },
+        { "JPEG XL", "\xff\x0a", 2, NULL }, { "JPEG XL", "\0\0\0\x0cJXL ", 8, NULL },
+        { "JPEG 2000", "\0\0\0\x0cjP  ", 8, NULL }, { "JPEG 2000", "\xff\x4f\xff\x51", 4, NULL },
+        { "ICO", "\0\0\1\0", 4, NULL }, { "PSD", "8BPS", 4, NULL }, { "PDF", "%PDF", 4, NULL }, { "OpenEXR", "v/1\x01", 4, NULL },
+        { "QOI", "qoif", 4, NULL }, { "DDS", "DDS ", 4, NULL }, { "SVG", "<svg", 4, NULL }
+    };
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        size_t i = 0;
+        while (i < kinds[k].n && i < n && (kinds[k].mark[i] == '?' || (unsigned char)kinds[k].mark[i] == d[i])) i++;
+        if (i == kinds[k].n) return &kinds[k];
+    }
+    return NULL;
+}
+static oct_result oct__pic_decode(oct__pic *p) {
+    if (p->bytes == 0) return oct__fail(p->err, OCT_E_FORMAT, "the file is empty, expected a picture");
+    const oct__pic_kind *kind = oct__pic_find(p->data, p->bytes);
+    if (!kind) {
+        unsigned char b[4] = { 0, 0, 0, 0 };
+        memcpy(b, p->data, OCT__MIN(p->bytes, sizeof b));
+        return oct__fail(p->err, OCT_E_FORMAT, "no picture that is known: %zu bytes from %02x %02x %02x %02x on, expected PNG, JPEG, BMP or PNM",
+                         p->bytes, b[0], b[1], b[2], b[3]);
+    }
+    if (!kind->decode) return oct__fail(p->err, OCT_E_UNSUPPORTED, "this is a %s file, which is not read: convert it to PNG or JPEG", kind->name);
+    p->format = kind->name;
+    return kind->decode(p);
+}
+static oct_result oct__pic_begin(oct__pic *p, oct_picture *out, const oct_picture_desc *desc, oct_error *err) {
+    memset(p, 0, sizeof *p);
+    p->err = err;
+    p->orientation = 1;
+    p->max_pixels = desc && desc->max_pixels ? desc->max_pixels : (size_t)1 << 26;
+    if (desc) p->a = desc->allocator;
+    if (err) {
+        err->code = OCT_OK;
+        err->message[0] = 0;
+    }
+    if (!out) return oct__fail(err, OCT_E_ARG, "out is NULL");
+    memset(out, 0, sizeof *out);
+    if ((p->a.alloc == NULL) != (p->a.free == NULL))
+        return oct__fail(err, OCT_E_ARG, "allocator: only one of alloc and free is set, expected both or neither");
+    return OCT_OK;
+}
+static oct_result oct__pic_finish(oct__pic *p, oct_picture *out) {
+    const oct_result r = oct__pic_decode(p);
+    if (r) {
+        oct__free(&p->a, p->pixels);
+        return r;
+    }
+    out->image.pixels = p->pixels;
+    out->image.width = p->width;
+    out->image.height = p->height;
+    out->image.stride_bytes = (size_t)p->width * (size_t)p->n_channels;
+    out->image.n_channels = p->n_channels;
+    out->image.nearest = p->nearest;
+    out->orientation = p->orientation;
+    out->format = p->format;
+    out->allocator = p->a;
+    out->memory = p->pixels;
+    return OCT_OK;
+}
+
+OCT_API oct_result oct_picture_open_memory(oct_picture *out, const void *bytes, size_t n, const oct_picture_desc *desc, oct_error *err) {
+    oct__pic p;
+    const oct_result r = oct__pic_begin(&p, out, desc, err);
+    if (r) return r;
+    if (!bytes && n) return oct__fail(err, OCT_E_ARG, "bytes is NULL");
+    p.data = (const unsigned char *)bytes;
+    p.bytes = n;
+    return oct__pic_finish(&p, out);
+}
+
+OCT_API oct_result oct_picture_open(oct_picture *out, const char *path, const oct_picture_desc *desc, oct_error *err) {
+    oct__pic p;
+    oct_result r = oct__pic_begin(&p, out, desc, err);
+    if (!r && (!path || !*path)) r = oct__fail(err, OCT_E_ARG, "path: %s, expected a file's name", path ? "empty" : "NULL");
+    if (r) return r;
+#if defined(OCTAVIUS_NO_STDIO)
+    return oct__fail(err, OCT_E_UNSUPPORTED, "built with OCTAVIUS_NO_STDIO: open from memory");
+#else
+    oct__file f;
+    if ((r = oct__file_open(&f, path, err)) != OCT_OK) return r;
+    const uint64_t limit = OCT__MIN((uint64_t)p.max_pixels, UINT64_MAX / 32) * 16 + (1u << 24);     /* the densest format, and as much as a file says besides */
+    unsigned char *data = f.bytes > limit || f.bytes > SIZE_MAX ? NULL : (unsigned char *)oct__alloc(&p.a, (size_t)f.bytes);
+    if (f.bytes > limit)
+        r = oct__fail(err, OCT_E_LIMIT, "'%s': %llu bytes, more than a picture within the limit has (%llu)", oct__path_tail(path),
+                      (unsigned long long)f.bytes, (unsigned long long)limit);
+    else if (!data)
+        r = oct__fail(err, OCT_E_MEMORY, "'%s': no memory for its %llu bytes", oct__path_tail(path), (unsigned long long)f.bytes);
+    else if (oct__file_read(&f, 0, data, (size_t)f.bytes) != (size_t)f.bytes)
+        r = oct__fail(err, OCT_E_IO, "'%s': its %llu bytes cannot be read", oct__path_tail(path), (unsigned long long)f.bytes);
+    oct__file_close(&f);
+    p.data = data;
+    p.bytes = (size_t)f.bytes;
+    if (!r) r = oct__pic_finish(&p, out);
+    oct__free(&p.a, data);
+    return r;
+#endif
+}
+#else
+static oct_result oct__pic_left_out(oct_picture *out, oct_error *err) {
+    if (out) memset(out, 0, sizeof *out);
+    return oct__fail(err, OCT_E_UNSUPPORTED, "built with OCTAVIUS_NO_PICTURES: picture files are not read");
+}
+OCT_API oct_result oct_picture_open_memory(oct_picture *out, const void *bytes, size_t n, const oct_picture_desc *desc, oct_error *err) {
+    OCT__UNUSED(bytes), OCT__UNUSED(n), OCT__UNUSED(desc);
+    return oct__pic_left_out(out, err);
+}
+OCT_API oct_result oct_picture_open(oct_picture *out, const char *path, const oct_picture_desc *desc, oct_error *err) {
+    OCT__UNUSED(path), OCT__UNUSED(desc);
+    return oct__pic_left_out(out, err);
+}
+#endif /* OCTAVIUS_NO_PICTURES */
+
+/* Pixel (x, y) of the result is the one at origin + x * dx + y * dy, counted in pixels of the picture as stored. */
+OCT_API oct_result oct_picture_upright(oct_picture *picture, oct_error *err) {
+    if (err) {
+        err->code = OCT_OK;
+        err->message[0] = 0;
+    }
+    if (!picture || !picture->image.pixels) return oct__fail(err, OCT_E_ARG, "picture: %s, expected an open one", picture ? "closed" : "NULL");
+    const oct_image m = picture->image;
+    const int turn = picture->orientation;
+    if (turn < 1 || turn > 8) return oct__fail(err, OCT_E_ARG, "orientation: %d, expected 1 to 8", turn);
+    if (turn == 1) return OCT_OK;
+    const size_t c = m.n_channels == 4 ? 4 : 3, stride = m.stride_bytes ? m.stride_bytes : (size_t)m.width * c;
+    const bool swapped = turn >= 5, from_right = turn == 2 || turn == 3 || turn == 7 || turn == 8,
+               from_bottom = turn == 3 || turn == 4 || turn == 6 || turn == 7;
+    const int width = swapped ? m.height : m.width, height = swapped ? m.width : m.height;
+    unsigned char *out = (unsigned char *)oct__alloc_n(&picture->allocator, (size_t)width * (size_t)height, c), *to = out;
+    if (!out) return oct__fail(err, OCT_E_MEMORY, "no memory to turn %d x %d pixels", m.width, m.height);
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++, to += c) {
+            const int across = swapped ? y : x, down = swapped ? x : y;
+            const size_t column = (size_t)(from_right ? m.width - 1 - across : across), row = (size_t)(from_bottom ? m.height - 1 - down : down);
+            memcpy(to, m.pixels + row * stride + column * c, c);
+        }
+    oct__free(&picture->allocator, picture->memory);
+    picture->memory = out;
+    picture->image.pixels = out;
+    picture->image.width = width;
+    picture->image.height = height;
+    picture->image.stride_bytes = (size_t)width * c;
+    picture->orientation = 1;
+    return OCT_OK;
+}
+OCT_API void oct_picture_close(oct_picture *picture) {
+    if (!picture) return;
+    const oct_allocator a = picture->allocator;
+    oct__free(&a, picture->memory);
+    memset(picture, 0, sizeof *picture);
 }
 /* ==========================================================================
  * MARK: - 14. decoder

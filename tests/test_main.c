@@ -40,4 +40,7 @@
 #  if __has_include("test_golden.c")
 #    include "test_golden.c"
 #  endif
+#  if __has_include("test_pictures.c")
+#    include "test_pictures.c"
+#  endif
 #endif

@@ -68,7 +68,7 @@ if [ "${1:-}" != toc ]; then
     else bad 'OCTAVIUS_STATIC does not compile' "$(cat "$tmp/err")"; fi
     if "$CC" -std=c11 -O0 -I. "$tmp/static.c" -o "$tmp/static" -lm 2> "$tmp/err" && "$tmp/static"; then ok
     else bad 'a program with OCTAVIUS_STATIC and plain flags' "$(cat "$tmp/err")"; fi
-    for d in NO_STDIO NO_MMAP NO_SIMD NO_OPENMP 'MALLOC=my_malloc -DOCTAVIUS_FREE=my_free -include stddef.h -include'; do
+    for d in NO_STDIO NO_MMAP NO_SIMD NO_OPENMP NO_PICTURES 'MALLOC=my_malloc -DOCTAVIUS_FREE=my_free -include stddef.h -include'; do
         if [ "${d%%=*}" = MALLOC ]; then
             echo 'extern void *my_malloc(size_t); extern void my_free(void *);' > "$tmp/my.h"
             d="$d $tmp/my.h"
