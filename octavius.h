@@ -6413,6 +6413,344 @@ OCT_API void oct_picture_close(oct_picture *picture) {
     oct__free(&a, picture->memory);
     memset(picture, 0, sizeof *picture);
 }
+
+/* --- preprocessing: the square that an encoder takes ------------------------------------------
+ * Equal, to the last bit of the 8-bit pixels, to what Pillow and the processors of transformers do: the picture is padded
+ * to a square or not, resized by Pillow's antialiased bicubic, cropped about its centre, divided by 255 and normalised.
+ *
+ * Pillow (all versions before 13.0) resizes rows first and columns then, each output being a sum of pixels times
+ * 22-bit integers, rounded to 8 bits after either pass.  Sums of integers may be taken in any order, so padding is never
+ * stored: what falls beside the picture is its colour times the sum of the integers there.  And only what survives the crop
+ * is computed. */
+typedef enum oct__resize { OCT__RESIZE_PAD, OCT__RESIZE_CROP, OCT__RESIZE_SQUASH } oct__resize;
+typedef struct oct__image_prep {
+    int         size;              /* the square that comes out */
+    int         side;              /* short side before the centre crop; 0: size */
+    oct__resize resize;            /* pad: a square with the mean's colour around; squash: to side x side; crop: ratio kept */
+    bool        convert_late;      /* resized in the file's own mode: nearest, or premultiplied where there is alpha */
+    float       mean[3], std[3];
+} oct__image_prep;
+
+enum { OCT__TAP_BITS = 22, OCT__TAP_HALF = 1 << (OCT__TAP_BITS - 1), OCT__MAX_SIDE = 1 << 20 };
+
+/* One axis: output i is the sum of w[at[i] + j] times pixel first[i] + j, j < count[i], and pad[i] times the padding. */
+typedef struct oct__taps {
+    int      n, lead;              /* outputs within the resized picture; zeros before them in the square */
+    int     *first, *count;        /* [n] */
+    size_t  *at;                   /* [n] */
+    int32_t *w, *pad;              /* w [all counts], pad [n] */
+    int      lo, hi;               /* pixels that are read at all: lo .. hi - 1 */
+    double   scale;                /* input pixels per output */
+    int64_t  start;                /* the first output's place in the resized picture */
+} oct__taps;
+
+static void oct__taps_free(oct__taps *t, const oct_allocator *a) {
+    oct__free(a, t->first);
+    oct__free(a, t->count);
+    oct__free(a, t->at);
+    oct__free(a, t->pad);
+    oct__free(a, t->w);
+    memset(t, 0, sizeof *t);
+}
+/* Keys' cubic with a = -1/2, in the order of operations of Pillow's bicubic_filter (Resample.c). */
+static double oct__bicubic(double x) {
+    if (x < 0.0) x = -x;
+    if (x < 1.0) return (1.5 * x - 2.5) * x * x + 1.0;
+    if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5;
+    return 0.0;
+}
+/* Where output i (of the resized picture) reads: *from .. *to - 1 of n_in pixels.  Returns its centre. */
+static double oct__taps_range(double scale, int64_t i, int n_in, int *from, int *to) {
+    const double wide = OCT__MAX(scale, 1.0), center = ((double)i + 0.5) * scale, lo = center - 2.0 * wide + 0.5;
+    const double hi = center + 2.0 * wide + 0.5;
+    *from = lo > 0.0 ? (int)lo : 0;
+    *to = hi < (double)n_in ? (int)hi : n_in;
+    return center;
+}
+/* Fills outputs, as Pillow's precompute_coeffs and normalize_coeffs_8bpc do.  Pixels pic .. pic + n_pic - 1 of n_in are the
+ * picture, the others padding.  weights: scratch for the most of one output. */
+static void oct__taps_fill(oct__taps *t, int n_in, int pic, int n_pic, double *weights) {
+    size_t used = 0;
+    for (int i = 0; i < t->n; i++) {
+        int from, to;
+        const double center = oct__taps_range(t->scale, t->start + i, n_in, &from, &to), ss = 1.0 / OCT__MAX(t->scale, 1.0);
+        double sum = 0.0;
+        for (int x = from; x < to; x++) sum += weights[x - from] = oct__bicubic((x - center + 0.5) * ss);
+        t->first[i] = OCT__MIN(OCT__MAX(from - pic, 0), n_pic);
+        t->count[i] = OCT__MAX(OCT__MIN(to - pic, n_pic) - t->first[i], 0);
+        t->at[i] = used;
+        t->pad[i] = 0;
+        for (int x = from; x < to; x++) {
+            const double w = (sum != 0.0 ? weights[x - from] / sum : weights[x - from]) * (1 << OCT__TAP_BITS);
+            const int32_t k = (int32_t)(w < 0.0 ? w - 0.5 : w + 0.5);
+            if (x < pic || x >= pic + n_pic) t->pad[i] += k;
+            else t->w[used++] = k;
+        }
+        if (t->count[i] && t->first[i] < t->lo) t->lo = t->first[i];
+        if (t->count[i]) t->hi = OCT__MAX(t->hi, t->first[i] + t->count[i]);
+    }
+}
+/* Where a centre crop begins, rounded down; negative: so many zeros before. */
+static int64_t oct__crop_start(int64_t n, int size) { return n >= size ? (n - size) / 2 : -((size - n + 1) / 2); }
+/* n_in pixels become n_out, of which the middle `size` (or all, with zeros around) are wanted. */
+static oct_result oct__taps_make(oct__taps *t, const oct_allocator *a, int n_in, int64_t n_out, int size, int pic, int n_pic,
+                                 oct_error *err) {
+    const int64_t skip = oct__crop_start(n_out, size);
+    size_t total = 0, most = 1;
+    memset(t, 0, sizeof *t);
+    t->n = (int)OCT__MIN(n_out, (int64_t)size);
+    t->lead = skip < 0 ? (int)-skip : 0;
+    t->start = OCT__MAX(skip, (int64_t)0);
+    t->scale = (double)(float)n_in / (double)n_out;     /* Pillow's box is of floats */
+    t->lo = n_pic;
+    for (int i = 0; i < t->n; i++) {
+        int from, to;
+        (void)oct__taps_range(t->scale, t->start + i, n_in, &from, &to);
+        most = OCT__MAX(most, (size_t)(to - from));
+        from = OCT__MAX(from, pic);
+        to = OCT__MIN(to, pic + n_pic);
+        if (to > from) total += (size_t)(to - from);
+    }
+    double *weights = OCT__NEW(a, double, most);
+    t->first = OCT__NEW(a, int, (size_t)t->n);
+    t->count = OCT__NEW(a, int, (size_t)t->n);
+    t->at = OCT__NEW(a, size_t, (size_t)t->n);
+    t->pad = OCT__NEW(a, int32_t, (size_t)t->n);
+    t->w = OCT__NEW(a, int32_t, total);
+    const bool ok = weights && t->first && t->count && t->at && t->pad && t->w;
+    if (ok) oct__taps_fill(t, n_in, pic, n_pic, weights);
+    oct__free(a, weights);
+    if (ok) return OCT_OK;
+    oct__taps_free(t, a);
+    return oct__fail(err, OCT_E_MEMORY, "out of memory for resizing %d pixels", n_in);
+}
+
+/* What a resize needs to know of the picture. */
+typedef struct oct__canvas {
+    const oct_image *image;
+    size_t           stride;
+    int              n_ch, n_use;          /* channels of the picture; of the resize: 4 where alpha weighs in */
+    bool             premultiply;
+    int              width, height;        /* with padding */
+    int              left, top;            /* where the picture begins in it */
+    int64_t          out_w, out_h;         /* resized to */
+    unsigned char    pad[4];               /* the padding's colour; opaque */
+} oct__canvas;
+
+static uint8_t oct__clip8(int32_t sum) {
+    const int32_t v = sum >> OCT__TAP_BITS;
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+/* a * b / 255, rounded, as Pillow's MULDIV255. */
+static unsigned oct__muldiv255(unsigned a, unsigned b) {
+    const unsigned t = a * b + 128u;
+    return ((t >> 8) + t) >> 8;
+}
+/* Pixels lo .. hi - 1 of rows r and r + 1 (or r twice), channel by channel, the second row in the upper half of each number:
+ * one product then serves two rows. */
+static void oct__canvas_rows(const oct__canvas *c, int r, int lo, int hi, uint64_t *v /* [n_use, hi - lo] */) {
+    const unsigned char *a = c->image->pixels + (size_t)r * c->stride + (size_t)lo * (size_t)c->n_ch;
+    const unsigned char *b = r + 1 < c->image->height ? a + c->stride : a;
+    const int n = hi - lo, step = c->n_ch;
+    if (!c->premultiply) {
+        for (int ch = 0; ch < c->n_use; ch++)
+            for (int x = 0; x < n; x++, v++) *v = (uint64_t)b[x * step + ch] << 32 | a[x * step + ch];
+        return;
+    }
+    for (int x = 0; x < n; x++, a += 4, b += 4) {
+        for (int ch = 0; ch < 4; ch++) {
+            const unsigned p = ch < 3 ? oct__muldiv255(a[ch], a[3]) : a[3], q = ch < 3 ? oct__muldiv255(b[ch], b[3]) : b[3];
+            v[(size_t)ch * (size_t)n + (size_t)x] = (uint64_t)q << 32 | p;
+        }
+    }
+}
+/* Rows r and r + 1 resized: out [2][taps.n, n_use].  The low sum's sign has reached into the upper half, and is taken out
+ * again. */
+static void oct__canvas_across(const oct__canvas *c, const oct__taps *t, const uint64_t *v, uint8_t *out) {
+    const size_t n = (size_t)(t->hi - t->lo), row = (size_t)t->n * (size_t)c->n_use;
+    for (int i = 0; i < t->n; i++) {
+        const int32_t *w = t->w + t->at[i];
+        const int count = t->count[i];
+        for (int ch = 0; ch < c->n_use; ch++) {
+            const uint64_t *x = v + (size_t)ch * n + (count ? t->first[i] - t->lo : 0);
+            uint64_t s0 = 0, s1 = 0;
+            int j = 0;
+            for (; j + 2 <= count; j += 2) {
+                s0 += (uint64_t)(int64_t)w[j] * x[j];
+                s1 += (uint64_t)(int64_t)w[j + 1] * x[j + 1];
+            }
+            if (j < count) s0 += (uint64_t)(int64_t)w[j] * x[j];
+            s0 += s1;
+            const int32_t start = OCT__TAP_HALF + t->pad[i] * c->pad[ch], low = (int32_t)(uint32_t)s0;
+            const int32_t high = (int32_t)(uint32_t)((s0 - (uint64_t)(int64_t)low) >> 32);
+            out[(size_t)i * (size_t)c->n_use + (size_t)ch] = oct__clip8(start + low);
+            out[row + (size_t)i * (size_t)c->n_use + (size_t)ch] = oct__clip8(start + high);
+        }
+    }
+}
+/* Adds row r, which is already resized, to the sums of all outputs that read it; *y0: the first that may. */
+static void oct__canvas_down(const oct__taps *t, int r, const uint8_t *x, size_t row, int32_t *sums, int *y0) {
+    while (*y0 < t->n && t->first[*y0] + t->count[*y0] <= r) ++*y0;
+    for (int y = *y0; y < t->n && t->first[y] <= r; y++) {
+        const int32_t w = t->w[t->at[y] + (size_t)(r - t->first[y])];
+        int32_t *s = sums + (size_t)y * row;
+        for (size_t i = 0; i < row; i++) s[i] += w * x[i];
+    }
+}
+/* Begins the sums: one half, and the padding above and below, whose rows are all the same after the first pass. */
+static void oct__canvas_begin(const oct__canvas *c, const oct__taps *across, const oct__taps *down, int32_t *sums) {
+    const size_t n_use = (size_t)c->n_use, row = (size_t)across->n * n_use;
+    for (int x = 0; x < across->n; x++) {
+        int32_t all = across->pad[x];
+        for (int j = 0; j < across->count[x]; j++) all += across->w[across->at[x] + (size_t)j];
+        for (size_t ch = 0; ch < n_use; ch++) {
+            const int32_t p = oct__clip8(OCT__TAP_HALF + all * c->pad[ch]);
+            for (int y = 0; y < down->n; y++) sums[(size_t)y * row + (size_t)x * n_use + ch] = OCT__TAP_HALF + down->pad[y] * p;
+        }
+    }
+}
+/* The sums as 8-bit pixels, premultiplication undone. */
+static void oct__canvas_end(const oct__canvas *c, int n_x, int n_y, const int32_t *sums, uint8_t *to /* [n_y][n_x, 3] */,
+                            size_t stride) {
+    for (int y = 0; y < n_y; y++)
+        for (int x = 0; x < n_x; x++, sums += c->n_use) {
+            uint8_t *rgb = to + (size_t)y * stride + 3 * (size_t)x;
+            const unsigned alpha = c->premultiply ? oct__clip8(sums[3]) : 255u;
+            for (int ch = 0; ch < 3; ch++) {
+                const unsigned p = oct__clip8(sums[ch]);
+                rgb[ch] = (uint8_t)(alpha == 255 || alpha == 0 ? p : OCT__MIN(255u * p / alpha, 255u));
+            }
+        }
+}
+static oct_result oct__canvas_resample(const oct__canvas *c, const oct__taps *across, const oct__taps *down,
+                                       const oct_allocator *a, uint8_t *square /* [size, size, 3], zeroed */, int size,
+                                       oct_error *err) {
+    const size_t row = (size_t)across->n * (size_t)c->n_use, wide = (size_t)OCT__MAX(across->hi - across->lo, 0);
+    uint64_t *v = OCT__NEW(a, uint64_t, (size_t)c->n_use * wide);
+    int32_t *sums = OCT__NEW(a, int32_t, (size_t)down->n * row);
+    uint8_t *rows = OCT__NEW(a, uint8_t, 2 * row);
+    int y0 = 0;
+    if (v && sums && rows) {
+        oct__canvas_begin(c, across, down, sums);
+        for (int r = down->lo; r < down->hi; r += 2) {
+            oct__canvas_rows(c, r, across->lo, OCT__MAX(across->lo, across->hi), v);
+            oct__canvas_across(c, across, v, rows);
+            oct__canvas_down(down, r, rows, row, sums, &y0);
+            if (r + 1 < down->hi) oct__canvas_down(down, r + 1, rows + row, row, sums, &y0);
+        }
+        square += ((size_t)down->lead * (size_t)size + (size_t)across->lead) * 3;
+        oct__canvas_end(c, across->n, down->n, sums, square, (size_t)size * 3);
+    }
+    const bool ok = v && sums && rows;
+    oct__free(a, v);
+    oct__free(a, sums);
+    oct__free(a, rows);
+    return ok ? OCT_OK : oct__fail(err, OCT_E_MEMORY, "out of memory for resizing a picture to %d x %d", size, size);
+}
+/* Pillow's nearest: coordinates by repeated addition (ImagingScaleAffine, Geometry.c).  at [size]: the input pixel of each
+ * output of the crop, -1: none. */
+static void oct__nearest_axis(int n_in, int64_t n_out, int size, int *at) {
+    const double scale = (double)(float)n_in / (double)n_out;
+    const int64_t skip = oct__crop_start(n_out, size);
+    double from = scale * 0.5;
+    for (int i = 0; i < size; i++) at[i] = -1;
+    for (int64_t i = 0; i < OCT__MIN(n_out, skip + size); i++, from += scale)
+        if (i >= skip && from < (double)n_in) at[i - skip] = (int)from;
+}
+static oct_result oct__canvas_nearest(const oct__canvas *c, const oct_allocator *a,
+                                      uint8_t *square /* [size, size, 3], zeroed */, int size, oct_error *err) {
+    int *x_of = OCT__NEW(a, int, 2 * (size_t)size), *y_of = x_of ? x_of + size : NULL;
+    if (!x_of) return oct__fail(err, OCT_E_MEMORY, "out of memory for resizing a picture to %d x %d", size, size);
+    oct__nearest_axis(c->width, c->out_w, size, x_of);
+    oct__nearest_axis(c->height, c->out_h, size, y_of);
+    for (int i = 0; i < size * size; i++) {
+        const int x = x_of[i % size], y = y_of[i / size], px = x - c->left, py = y - c->top;
+        const bool inside = px >= 0 && px < c->image->width && py >= 0 && py < c->image->height;
+        if (x < 0 || y < 0) continue;                   /* beside the resized picture: black */
+        const unsigned char *from = c->pad;
+        if (inside) from = c->image->pixels + (size_t)py * c->stride + (size_t)px * (size_t)c->n_ch;
+        memcpy(square + 3 * (size_t)i, from, 3);
+    }
+    oct__free(a, x_of);
+    return OCT_OK;
+}
+
+static oct_result oct__image_check(const oct_image *image, oct_error *err) {
+    if (!image || !image->pixels) return oct__fail(err, OCT_E_ARG, "picture: no pixels");
+    if (image->width < 1 || image->height < 1)
+        return oct__fail(err, OCT_E_ARG, "picture: %d x %d, expected at least 1 x 1", image->width, image->height);
+    if (image->width > OCT__MAX_SIDE || image->height > OCT__MAX_SIDE)
+        return oct__fail(err, OCT_E_LIMIT, "picture: %d x %d, expected sides of at most %d", image->width, image->height,
+                         OCT__MAX_SIDE);
+    if (image->n_channels != 0 && image->n_channels != 3 && image->n_channels != 4)
+        return oct__fail(err, OCT_E_ARG, "picture: %d channels, expected 3 or 4", image->n_channels);
+    const size_t packed = (size_t)image->width * (size_t)(image->n_channels ? image->n_channels : 3);
+    if (image->stride_bytes && image->stride_bytes < packed)
+        return oct__fail(err, OCT_E_ARG, "picture: stride of %zu bytes, expected at least %zu", image->stride_bytes, packed);
+    return OCT_OK;
+}
+/* The picture as the mode asks for it: padding, and the size it is resized to. */
+static void oct__canvas_init(oct__canvas *c, const oct_image *image, const oct__image_prep *p) {
+    const int side = p->side ? p->side : p->size;
+    memset(c, 0, sizeof *c);
+    c->image = image;
+    c->n_ch = image->n_channels ? image->n_channels : 3;
+    c->stride = image->stride_bytes ? image->stride_bytes : (size_t)image->width * (size_t)c->n_ch;
+    c->width = image->width;
+    c->height = image->height;
+    c->out_w = c->out_h = side;
+    for (int i = 0; i < 3; i++) c->pad[i] = (unsigned char)(int)((double)p->mean[i] * 255.0);
+    c->pad[3] = 255;
+    if (p->resize == OCT__RESIZE_PAD) {
+        c->width = c->height = OCT__MAX(image->width, image->height);
+        c->left = (c->width - image->width) / 2;
+        c->top = (c->height - image->height) / 2;
+    } else if (p->resize == OCT__RESIZE_CROP) {
+        const int short_side = OCT__MIN(image->width, image->height), long_side = OCT__MAX(image->width, image->height);
+        const int64_t out = (int64_t)((double)side * (double)long_side / (double)short_side);
+        if (image->width <= image->height) c->out_h = out;
+        else c->out_w = out;
+    }
+    c->premultiply = p->convert_late && c->n_ch == 4 && !(c->width == c->out_w && c->height == c->out_h);
+    c->n_use = c->premultiply ? 4 : 3;
+}
+/* Pixels -> (v / 255 - mean) / std, planes one after another.  out [3, size, size]. */
+static void oct__image_normalise(const uint8_t *square /* [n, 3] */, size_t n, const oct__image_prep *p, float *out) {
+    for (int ch = 0; ch < 3; ch++) {
+        float table[256];
+        for (int v = 0; v < 256; v++) table[v] = ((float)(v * (1.0 / 255.0)) - p->mean[ch]) / p->std[ch];
+        for (size_t i = 0; i < n; i++) out[(size_t)ch * n + i] = table[square[3 * i + (size_t)ch]];
+    }
+}
+/* The 8-bit square. */
+static oct_result oct__image_square(const oct_allocator *a, const oct_image *image, const oct__image_prep *p,
+                                    uint8_t *square /* [size, size, 3] */, oct_error *err) {
+    oct__canvas c;
+    oct__taps across, down;
+    oct_result r = oct__image_check(image, err);
+    if (r) return r;
+    oct__canvas_init(&c, image, p);
+    memset(square, 0, (size_t)p->size * (size_t)p->size * 3);
+    if (p->convert_late && image->nearest) return oct__canvas_nearest(&c, a, square, p->size, err);
+    if ((r = oct__taps_make(&across, a, c.width, c.out_w, p->size, c.left, image->width, err)) != OCT_OK) return r;
+    r = oct__taps_make(&down, a, c.height, c.out_h, p->size, c.top, image->height, err);
+    if (!r) r = oct__canvas_resample(&c, &across, &down, a, square, p->size, err);
+    oct__taps_free(&down, a);
+    oct__taps_free(&across, a);
+    return r;
+}
+/* A picture as its encoder takes it.  Alpha is dropped; it counts only where convert_late resizes with it. */
+OCT__MAYBE_UNUSED static oct_result oct__image_prepare(const oct_allocator *a, const oct_image *image, const oct__image_prep *p,
+                                     float *out /* [3, size, size] */, oct_error *err) {
+    const size_t n = (size_t)p->size * (size_t)p->size;
+    uint8_t *square = OCT__NEW(a, uint8_t, 3 * n);
+    if (!square) return oct__fail(err, OCT_E_MEMORY, "out of memory for a picture of %d x %d", p->size, p->size);
+    const oct_result r = oct__image_square(a, image, p, square, err);
+    if (!r) oct__image_normalise(square, n, p, out);
+    oct__free(a, square);
+    return r;
+}
+
 /* ==========================================================================
  * MARK: - 14. decoder
  * ==========================================================================

@@ -34,6 +34,9 @@
 #  if __has_include("test_memory.c")
 #    include "test_memory.c"
 #  endif
+#  if __has_include("test_vision.c")
+#    include "test_vision.c"
+#  endif
 #  if __has_include("test_feed.c")
 #    include "test_feed.c"
 #  endif
