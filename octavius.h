@@ -78,6 +78,7 @@
  *      7. tokenizer
  *      8. tensor ops
  *      9. pictures
+ *     11. vit
  *     14. decoder
  *     15. sampler
  *     16. dialogue
@@ -188,6 +189,7 @@ typedef struct oct_model_desc {
     void           *log_user;
     oct_progress_fn progress;     /* while reading; a mapped file is never read as a whole */
     void           *progress_user;
+    const char     *mmproj;       /* path of a second file with the vision tower and projector (llama.cpp's mmproj, or ours) */
 } oct_model_desc;
 
 /* Opens a GGUF file (version 2 or 3).  "NAME-00001-of-0000N.gguf" opens all N parts, found beside it.
@@ -1190,7 +1192,7 @@ typedef struct oct__qtile {
 } oct__qtile;
 
 typedef struct oct__kernels oct__kernels;
-enum { OCT__GELU_TANH, OCT__GELU_ERF, OCT__GELU_QUICK };
+enum { OCT__GELU_TANH, OCT__GELU_ERF, OCT__GELU_QUICK, OCT__GELU_SILU };
 enum { OCT__MUL_SET, OCT__MUL_ADD, OCT__MUL_CHAIN };   /* y = sum; y += sum; the sum starts from y */
 
 struct oct__kernels {
@@ -6740,7 +6742,7 @@ static oct_result oct__image_square(const oct_allocator *a, const oct_image *ima
     return r;
 }
 /* A picture as its encoder takes it.  Alpha is dropped; it counts only where convert_late resizes with it. */
-OCT__MAYBE_UNUSED static oct_result oct__image_prepare(const oct_allocator *a, const oct_image *image, const oct__image_prep *p,
+static oct_result oct__image_prepare(const oct_allocator *a, const oct_image *image, const oct__image_prep *p,
                                      float *out /* [3, size, size] */, oct_error *err) {
     const size_t n = (size_t)p->size * (size_t)p->size;
     uint8_t *square = OCT__NEW(a, uint8_t, 3 * n);
@@ -6748,6 +6750,661 @@ OCT__MAYBE_UNUSED static oct_result oct__image_prepare(const oct_allocator *a, c
     const oct_result r = oct__image_square(a, image, p, square, err);
     if (!r) oct__image_normalise(square, n, p, out);
     oct__free(a, square);
+    return r;
+}
+
+/* ==========================================================================
+ * MARK: - 11. vit
+ * ==========================================================================
+ * The picture encoder: a CLIP or SigLIP vision transformer, or a plain one with a
+ * classifier, and the projector that makes rows for the text model of it.
+ *
+ *   pixels [3, S, S] -> patches [P, 3 p p] -> patch_embd -> + class, positions -> pre_ln
+ *   blocks:  x += out(attention(ln1 x));  x += down(gelu(up(ln2 x)))
+ *   rows of the patches -> mm.0 -> GELU (erf) -> mm.2 -> [n_tokens, n_embd of the text model]
+ *
+ * Which blocks a file stores, and whether it has a class token, a pre_ln, biases, a
+ * second projector layer, presence decides.  Every block that is bound is run: the
+ * last one of CLIP, which LLaVA leaves out, is not bound.  Shapes and types are
+ * checked here, once, and trusted below.
+ *
+ * Two spellings of the sizes: octavius.v.* in our own files, clip.* in llama.cpp's
+ * mmproj files.  Our numbers are those of the official Python programs, also where
+ * llama.cpp's differ: the class token stands first, as its position does; all stored
+ * blocks run; the projector's GELU is erf.
+ */
+enum { OCT__VIT_SIDE = 2048, OCT__VIT_WIDTH = 1 << 14, OCT__VIT_FF = 1 << 16, OCT__VIT_BLOCKS = 256, OCT__VIT_ROWS = 1 << 14 };
+
+typedef struct oct__vit_norm { const float *w, *b; } oct__vit_norm;      /* [n]; w NULL: no such norm, b NULL: zero */
+typedef struct oct__vit_linear {
+    oct__mat     w;                /* [rows, cols] */
+    const float *b;                /* [rows] or NULL */
+} oct__vit_linear;
+typedef struct oct__vit_block {
+    oct__vit_norm   ln1, ln2;      /* [n_embd] */
+    oct__vit_linear q, k, v, o;    /* [n_embd, n_embd] */
+    oct__vit_linear up, down;      /* [n_ff, n_embd], [n_embd, n_ff] */
+} oct__vit_block;
+
+typedef struct oct__vit {
+    bool             present;      /* the file, or the one opened beside it, holds an encoder */
+    int              patch, grid;  /* pixels of a patch's side; patches in a row */
+    int              n_embd, n_ff, n_head, d_head, n_block;
+    int              n_patch, n_cls, n_row;        /* grid * grid; 1: there is a class token, row 0; their sum */
+    int              first_row;    /* rows before it are dropped: "patch" drops one even where that is a patch (SigLIP) */
+    int              n_mid, n_out; /* widths of the projector: between its layers (0: one layer), of its rows (0: none) */
+    int              n_class;      /* of the classifier, or 0 */
+    int              gelu;         /* OCT__GELU_... */
+    float            eps;
+    bool             any_quantised;
+    oct__image_prep  prep;
+    oct__vit_linear  patch_embd;   /* [n_embd, 3 * patch * patch]: channel, row, column */
+    const float     *cls;          /* [n_embd] or NULL */
+    const float     *pos;          /* [n_row, n_embd] */
+    oct__vit_norm    pre_ln, post_ln;              /* [n_embd]; post_ln only with a classifier */
+    oct__vit_block  *blocks;       /* [n_block] */
+    oct__vit_linear  mm0, mm2;     /* [n_mid or n_out, n_embd], [n_out, n_mid] */
+    oct__vit_linear  head;         /* [n_class, n_embd] */
+    float           *vectors;      /* all vectors above, as aligned F32 */
+    size_t           vectors_used, vectors_cap;
+} oct__vit;
+
+/* Rows a picture becomes. */
+static int oct__vit_tokens(const oct__vit *v) { return v->n_row - v->first_row; }
+static void oct__vit_free(oct__vit *v, const oct_allocator *a) {
+    oct__free(a, v->blocks);
+    oct__free(a, v->vectors);
+    memset(v, 0, sizeof *v);
+}
+
+/* --- binding ------------------------------------------------------------------------------------ */
+
+/* Is this one of a vision tower's tensors, or of its projector's? */
+static bool oct__vit_owns(oct_string name) {
+    return name.len > 3 && (memcmp(name.data, "v.", 2) == 0 || memcmp(name.data, "mm.", 3) == 0);
+}
+
+typedef struct oct__vit_binder {
+    const oct__gguf     *g;
+    const oct_allocator *a;
+    oct__vit            *v;
+    unsigned char       *used;     /* [n_tensors] */
+    bool                 clip;     /* llama.cpp's keys */
+    oct_error           *err;
+} oct__vit_binder;
+
+/* A key of either spelling: "octavius.v." or "clip.vision." and its name there. */
+static const char *oct__vit_key(const oct__vit_binder *b, const char *ours, const char *clip, char key[80]) {
+    snprintf(key, 80, "%s%s", b->clip ? "clip.vision." : "octavius.v.", b->clip ? clip : ours);
+    return key;
+}
+static oct_result oct__vit_int(const oct__vit_binder *b, const char *ours, const char *clip, int max, int *out) {
+    char key[80];
+    int64_t v = 0;
+    const oct_result r = oct__gguf_need_int(b->g, oct__vit_key(b, ours, clip, key), 1, max, &v, b->err);
+    if (!r) *out = (int)v;
+    return r;
+}
+/* Three numbers, one a colour. */
+static oct_result oct__vit_colours(const oct__vit_binder *b, const char *name, float min, float max, float *out /* [3] */) {
+    char key[80];
+    const oct_meta *m;
+    oct_result r = oct__gguf_array(b->g, oct__vit_key(b, name, name, key), OCT__META_F32, 3, 3, &m, b->err);
+    if (!r && !m) r = oct__gguf_absent(key, "array of 3 f32", b->err);
+    for (int i = 0; !r && i < 3; i++) {
+        char found[32], lo[32], hi[32];
+        out[i] = oct__f32(m->items + 4 * (size_t)i);
+        if (!(out[i] >= min && out[i] <= max))
+            r = oct__fail(b->err, OCT_E_FORMAT, "metadata '%s': item %d is %s, expected %s to %s", key, i,
+                          oct__real_text((double)out[i], found), oct__real_text((double)min, lo),
+                          oct__real_text((double)max, hi));
+    }
+    return r;
+}
+/* One of a few words, "|" between them -> its number. */
+static oct_result oct__vit_word(const oct__vit_binder *b, const char *key, const char *words, const char *fallback, int *out) {
+    oct_string found, all = oct__str(words);
+    oct_result r = oct__gguf_text(b->g, key, fallback, &found, b->err);
+    if (r) return r;
+    if (!found.len) return oct__fail(b->err, OCT_E_FORMAT, "metadata '%s': missing or empty, expected %s", key, words);
+    *out = 0;
+    for (size_t at = 0, end; at < all.len; at = end + 1, ++*out) {
+        oct_string word;
+        for (end = at; end < all.len && words[end] != '|'; end++) { }
+        word.data = words + at;
+        word.len = end - at;
+        if (oct__str_same(word, found)) return OCT_OK;
+    }
+    return oct__fail(b->err, OCT_E_UNSUPPORTED, "metadata '%s': '%.*s', expected %s", key, OCT__S(found), words);
+}
+
+/* The tensor NAME, or v.blk.BLOCK.NAME; marked as used. */
+static const oct_tensor *oct__vit_find(const oct__vit_binder *b, int block, const char *name, const char *end, char full[96]) {
+    if (block < 0) snprintf(full, 96, "%s%s", name, end);
+    else snprintf(full, 96, "v.blk.%d.%s%s", block, name, end);
+    const oct_tensor *t = oct__gguf_tensor(b->g, oct__str(full));
+    if (t) b->used[t - b->g->tensors] = 1;
+    return t;
+}
+static const char *oct__vit_dims(const oct_tensor *t, char shape[96]) {
+    const long long a = t->ne[0], b = t->ne[1], c = t->ne[2], d = t->ne[3];
+    if (c == 1 && d == 1) snprintf(shape, 96, "[%lld, %lld]", a, b);
+    else snprintf(shape, 96, "[%lld, %lld, %lld, %lld]", a, b, c, d);
+    return shape;
+}
+static oct_result oct__vit_shape(const oct__vit_binder *b, const oct_tensor *t, int64_t cols, int64_t rows) {
+    char shape[96];
+    if (t->ne[0] == cols && t->ne[1] == rows && t->ne[2] == 1 && t->ne[3] == 1) return OCT_OK;
+    return oct__fail(b->err, OCT_E_FORMAT, "tensor '%.*s': shape %s, expected [%lld, %lld]", OCT__S(t->name),
+                     oct__vit_dims(t, shape), (long long)cols, (long long)rows);
+}
+static oct_result oct__vit_missing(const oct__vit_binder *b, const char *full, int cols, int rows) {
+    return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': missing, expected [%d, %d]", full, cols, rows);
+}
+/* A width that no key states: the rows of its matrix. */
+static oct_result oct__vit_width(const oct__vit_binder *b, const oct_tensor *t, int *out) {
+    if (t->ne[1] < 1 || t->ne[1] > OCT__VIT_FF)
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%.*s': %lld rows, expected 1 to %d", OCT__S(t->name), (long long)t->ne[1],
+                         OCT__VIT_FF);
+    *out = (int)t->ne[1];
+    return OCT_OK;
+}
+/* Numbers [rows, cols] as aligned F32 of our own.  Absent: NULL, an error if needed. */
+static oct_result oct__vit_vec(const oct__vit_binder *b, int block, const char *name, const char *end, int rows, int cols,
+                               bool needed, const float **out) {
+    char full[96];
+    oct__vit *v = b->v;
+    const oct_tensor *t = oct__vit_find(b, block, name, end, full);
+    const size_t n = (size_t)cols * (size_t)rows, room = (n + 15) & ~(size_t)15;
+    if (!t) return needed ? oct__vit_missing(b, full, cols, rows) : OCT_OK;
+    const oct_result r = oct__vit_shape(b, t, cols, rows);
+    if (r) return r;
+    if (!oct__type(t->type) || oct__type(t->type)->block_elems != 1)
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%s': type %s, expected F32, F16 or BF16", full, t->type_name);
+    if (room > v->vectors_cap - v->vectors_used) return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': used more than once", full);
+    float *x = v->vectors + v->vectors_used;
+    v->vectors_used += room;
+    oct__dequant_row(t->type, t->data, x, (int64_t)n);
+    *out = x;
+    return OCT_OK;
+}
+static oct_result oct__vit_norm_at(const oct__vit_binder *b, int block, const char *name, bool needed, oct__vit_norm *out) {
+    const oct_result r = oct__vit_vec(b, block, name, ".weight", 1, b->v->n_embd, needed, &out->w);
+    return r || !out->w ? r : oct__vit_vec(b, block, name, ".bias", 1, b->v->n_embd, false, &out->b);
+}
+/* A matrix stays where it is, in the file; its rows may have been written as several dimensions, whose product is cols. */
+static oct_result oct__vit_mat(const oct__vit_binder *b, const oct_tensor *t, int rows, int cols, oct__mat *w) {
+    const oct__type_info *type = oct__type(t->type);
+    if (!type || cols % type->block_elems)
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%.*s': type %s, expected F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K "
+                         "or IQ4_NL", OCT__S(t->name), t->type_name);
+    w->type = t->type;
+    w->rows = rows;
+    w->cols = cols;
+    w->row_bytes = oct__row_bytes(t->type, cols);
+    w->data = (const unsigned char *)t->data;
+    if (type->block_elems > 1) b->v->any_quantised = true;
+    return OCT_OK;
+}
+static oct_result oct__vit_linear_at(const oct__vit_binder *b, int block, const char *name, int rows, int cols,
+                                     oct__vit_linear *out) {
+    char full[96];
+    const oct_tensor *t = oct__vit_find(b, block, name, ".weight", full);
+    oct_result r;
+    if (!t) return oct__vit_missing(b, full, cols, rows);
+    if ((r = oct__vit_shape(b, t, cols, rows)) != OCT_OK || (r = oct__vit_mat(b, t, rows, cols, &out->w)) != OCT_OK) return r;
+    return oct__vit_vec(b, block, name, ".bias", 1, rows, false, &out->b);
+}
+/* Rows [from, from + rows) of a linear. */
+static oct__vit_linear oct__vit_rows(const oct__vit_linear *l, int from, int rows) {
+    oct__vit_linear part = *l;
+    part.w.data += (size_t)from * l->w.row_bytes;
+    part.w.rows = rows;
+    if (part.b) part.b += from;
+    return part;
+}
+
+static oct_result oct__vit_bind_block(const oct__vit_binder *b, int i, oct__vit_block *l) {
+    const oct__vit *v = b->v;
+    const int n = v->n_embd;
+    char full[96];
+    oct__vit_linear qkv;
+    oct_result r;
+    if ((r = oct__vit_norm_at(b, i, "ln1", true, &l->ln1)) != OCT_OK ||
+        (r = oct__vit_norm_at(b, i, "ln2", true, &l->ln2)) != OCT_OK ||
+        (r = oct__vit_linear_at(b, i, "attn_out", n, n, &l->o)) != OCT_OK)
+        return r;
+    if (oct__vit_find(b, i, "attn_qkv", ".weight", full)) {
+        memset(&qkv, 0, sizeof qkv);
+        if ((r = oct__vit_linear_at(b, i, "attn_qkv", 3 * n, n, &qkv)) != OCT_OK) return r;
+        l->q = oct__vit_rows(&qkv, 0, n);
+        l->k = oct__vit_rows(&qkv, n, n);
+        l->v = oct__vit_rows(&qkv, 2 * n, n);
+    } else if ((r = oct__vit_linear_at(b, i, "attn_q", n, n, &l->q)) != OCT_OK ||
+               (r = oct__vit_linear_at(b, i, "attn_k", n, n, &l->k)) != OCT_OK ||
+               (r = oct__vit_linear_at(b, i, "attn_v", n, n, &l->v)) != OCT_OK) {
+        return r;
+    }
+    /* llama.cpp's older converter calls the first layer ffn_down and the second ffn_up: the shape tells */
+    const oct_tensor *up = oct__vit_find(b, i, "ffn_up", ".weight", full);
+    const bool swapped = up && v->n_ff != n && up->ne[0] == v->n_ff && up->ne[1] == n;
+    if ((r = oct__vit_linear_at(b, i, swapped ? "ffn_down" : "ffn_up", v->n_ff, n, &l->up)) != OCT_OK) return r;
+    return oct__vit_linear_at(b, i, swapped ? "ffn_up" : "ffn_down", n, v->n_ff, &l->down);
+}
+
+/* Blocks to run of an mmproj file.  LLaVA takes the output of the last block but one.  Most files leave the last one out;
+ * of towers whose full depth is known, a file may hold it. */
+static oct_result oct__vit_clip_blocks(const oct__vit_binder *b) {
+    static const int full[][2] = { { 768, 12 }, { 1024, 24 }, { 1152, 27 }, { 1280, 32 }, { 1408, 40 }, { 1664, 48 } };
+    oct__vit *v = b->v;
+    const oct_meta *layers;
+    const oct_result r = oct__gguf_array(b->g, "clip.vision.feature_layer", -1, 1, 64, &layers, b->err);
+    if (r) return r;
+    for (size_t i = 0; !layers && i < sizeof full / sizeof full[0]; i++)
+        if (v->n_embd == full[i][0] && v->n_block == full[i][1]) {
+            v->n_block--;
+            return OCT_OK;
+        }
+    if (!layers) return OCT_OK;
+    oct_meta item;
+    size_t cursor = 0;
+    memset(&item, 0, sizeof item);
+    if (layers->count != 1)
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "metadata 'clip.vision.feature_layer': %llu layers, expected one",
+                         (unsigned long long)layers->count);
+    if (oct__meta_item(layers, 0, &cursor, &item) || !oct__meta_is_int(item.type) || (int64_t)item.u < 1 ||
+        (int64_t)item.u > v->n_block)
+        return oct__fail(b->err, OCT_E_FORMAT, "metadata 'clip.vision.feature_layer': %lld, expected an integer from 1 to %d",
+                         (long long)item.u, v->n_block);
+    v->n_block = (int)item.u;
+    return OCT_OK;
+}
+/* What llama.cpp's keys say beyond sizes. */
+static oct_result oct__vit_bind_clip(const oct__vit_binder *b) {
+    oct__vit *v = b->v;
+    bool has = true, gelu = false, silu = false;
+    int ignored;
+    oct_result r;
+    const char *type = oct__gguf_find(b->g, "clip.vision.projector_type") ? "clip.vision.projector_type" : "clip.projector_type";
+    if ((r = oct__gguf_flag(b->g, "clip.has_vision_encoder", true, &has, b->err)) != OCT_OK ||
+        (r = oct__gguf_flag(b->g, "clip.use_gelu", false, &gelu, b->err)) != OCT_OK ||
+        (r = oct__gguf_flag(b->g, "clip.use_silu", false, &silu, b->err)) != OCT_OK ||
+        (r = oct__vit_word(b, type, "mlp", "mlp", &ignored)) != OCT_OK ||
+        (r = oct__vit_word(b, "clip.vision.mm_patch_merge_type", "flat", "flat", &ignored)) != OCT_OK)
+        return r;
+    if (!has) return oct__fail(b->err, OCT_E_UNSUPPORTED, "metadata 'clip.has_vision_encoder': false, expected true");
+    v->gelu = gelu ? OCT__GELU_TANH : silu ? OCT__GELU_SILU : OCT__GELU_QUICK;
+    v->prep.resize = OCT__RESIZE_PAD;
+    v->first_row = 1;
+    return oct__vit_clip_blocks(b);
+}
+/* What ours say. */
+static oct_result oct__vit_bind_own(const oct__vit_binder *b) {
+    static const int gelus[3] = { OCT__GELU_QUICK, OCT__GELU_TANH, OCT__GELU_ERF };
+    static const oct__resize resizes[3] = { OCT__RESIZE_PAD, OCT__RESIZE_CROP, OCT__RESIZE_SQUASH };
+    oct__vit *v = b->v;
+    int gelu, resize, late, all;
+    int64_t side;
+    oct_result r;
+    if ((r = oct__vit_word(b, "octavius.v.activation", "gelu_quick|gelu_tanh|gelu", NULL, &gelu)) != OCT_OK ||
+        (r = oct__vit_word(b, "octavius.v.resize", "pad|crop|squash", "pad", &resize)) != OCT_OK ||
+        (r = oct__vit_word(b, "octavius.v.convert", "before|after", "before", &late)) != OCT_OK ||
+        (r = oct__vit_word(b, "octavius.v.feature", "patch|cls_patch", "patch", &all)) != OCT_OK ||
+        (r = oct__gguf_int(b->g, "octavius.v.resize_side", 1, OCT__VIT_SIDE, v->prep.size, &side, b->err)) != OCT_OK)
+        return r;
+    v->gelu = gelus[gelu];
+    v->prep.resize = resizes[resize];
+    v->prep.convert_late = late != 0;
+    v->prep.side = (int)side;
+    v->first_row = all ? 0 : 1;
+    return OCT_OK;
+}
+static oct_result oct__vit_bind_sizes(const oct__vit_binder *b) {
+    oct__vit *v = b->v;
+    char key[80];
+    double eps;
+    oct_result r;
+    if ((r = oct__vit_int(b, "image_size", "image_size", OCT__VIT_SIDE, &v->prep.size)) != OCT_OK ||
+        (r = oct__vit_int(b, "patch_size", "patch_size", v->prep.size, &v->patch)) != OCT_OK ||
+        (r = oct__vit_int(b, "embedding_length", "embedding_length", OCT__VIT_WIDTH, &v->n_embd)) != OCT_OK ||
+        (r = oct__vit_int(b, "feed_forward_length", "feed_forward_length", OCT__VIT_FF, &v->n_ff)) != OCT_OK ||
+        (r = oct__vit_int(b, "block_count", "block_count", OCT__VIT_BLOCKS, &v->n_block)) != OCT_OK ||
+        (r = oct__vit_int(b, "head_count", "attention.head_count", v->n_embd, &v->n_head)) != OCT_OK ||
+        (r = oct__vit_colours(b, "image_mean", 0.0f, 1.0f, v->prep.mean)) != OCT_OK ||
+        (r = oct__vit_colours(b, "image_std", 1e-4f, 1e4f, v->prep.std)) != OCT_OK)
+        return r;
+    oct__vit_key(b, "layer_norm_epsilon", "attention.layer_norm_epsilon", key);
+    if ((r = oct__gguf_real(b->g, key, 1e-20, 1.0, 1e-5, &eps, b->err)) != OCT_OK) return r;
+    v->eps = (float)eps;
+    v->d_head = v->n_embd / v->n_head;
+    if (v->n_embd % v->n_head || v->d_head > 1024)
+        return oct__fail(b->err, OCT_E_FORMAT, "metadata '%s': %d, expected a divisor of the width %d, heads of at most 1024",
+                         oct__vit_key(b, "head_count", "attention.head_count", key), v->n_head, v->n_embd);
+    v->grid = v->prep.size / v->patch;
+    v->n_patch = v->grid * v->grid;
+    if (v->n_patch > OCT__VIT_ROWS)
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "metadata '%s': %d, of %d x %d pixels that is %d patches, expected at most %d",
+                         oct__vit_key(b, "patch_size", "patch_size", key), v->patch, v->prep.size, v->prep.size, v->n_patch,
+                         OCT__VIT_ROWS);
+    return b->clip ? oct__vit_bind_clip(b) : oct__vit_bind_own(b);
+}
+
+/* Room for every vector as F32; and the blocks. */
+static oct_result oct__vit_bind_room(const oct__vit_binder *b) {
+    oct__vit *v = b->v;
+    size_t n = 0;
+    for (size_t i = 0; i < b->g->n_tensors; i++) {
+        const oct_tensor *t = &b->g->tensors[i];
+        const bool vector = t->n_dims == 1 || oct__str_is(t->name, "v.position_embd.weight");
+        if (oct__vit_owns(t->name) && vector && oct__type(t->type) && oct__type(t->type)->block_elems == 1 &&
+            oct__add(&n, n, ((size_t)(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]) + 15) & ~(size_t)15))
+            return oct__fail(b->err, OCT_E_FORMAT, "the file's vectors are too many");
+    }
+    v->vectors = OCT__NEW(b->a, float, n);
+    v->vectors_cap = n;
+    v->blocks = OCT__NEW(b->a, oct__vit_block, (size_t)v->n_block);
+    if (!v->vectors || !v->blocks)
+        return oct__fail(b->err, OCT_E_MEMORY, "out of memory for the %d blocks of the vision tower", v->n_block);
+    memset(v->blocks, 0, (size_t)v->n_block * sizeof *v->blocks);
+    return OCT_OK;
+}
+/* Patches, class token, positions, and the norms around the blocks. */
+static oct_result oct__vit_bind_ends(const oct__vit_binder *b) {
+    oct__vit *v = b->v;
+    const int n_pixel = 3 * v->patch * v->patch;
+    char full[96], shape[96];
+    oct_result r;
+    const oct_tensor *t = oct__vit_find(b, -1, "v.patch_embd", ".weight", full);
+    if (!t)
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': missing, expected [%d, %d, 3, %d]", full, v->patch, v->patch,
+                         v->n_embd);
+    const bool conv = t->ne[0] == v->patch && t->ne[1] == v->patch && t->ne[2] == 3 && t->ne[3] == v->n_embd;
+    if (!conv && (t->ne[0] != n_pixel || t->ne[1] != v->n_embd || t->ne[2] != 1 || t->ne[3] != 1))
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': shape %s, expected [%d, %d, 3, %d]", full, oct__vit_dims(t, shape),
+                         v->patch, v->patch, v->n_embd);
+    if ((r = oct__vit_mat(b, t, v->n_embd, n_pixel, &v->patch_embd.w)) != OCT_OK ||
+        (r = oct__vit_vec(b, -1, "v.patch_embd", ".bias", 1, v->n_embd, false, &v->patch_embd.b)) != OCT_OK ||
+        (r = oct__vit_vec(b, -1, "v.class_embd", "", 1, v->n_embd, false, &v->cls)) != OCT_OK)
+        return r;
+    v->n_cls = v->cls ? 1 : 0;
+    v->n_row = v->n_patch + v->n_cls;
+    if (v->n_row <= v->first_row)
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor 'v.class_embd': missing, and one patch alone leaves no row");
+    if ((r = oct__vit_vec(b, -1, "v.position_embd", ".weight", v->n_row, v->n_embd, true, &v->pos)) != OCT_OK) return r;
+    return oct__vit_norm_at(b, -1, "v.pre_ln", false, &v->pre_ln);
+}
+/* The classifier of a tower that has one, and the norm before it. */
+static oct_result oct__vit_bind_head(const oct__vit_binder *b) {
+    oct__vit *v = b->v;
+    char full[96];
+    const oct_tensor *t = oct__vit_find(b, -1, "v.head", ".weight", full);
+    oct_result r;
+    if (b->clip || !t) {                                    /* CLIP's own post_ln is not part of LLaVA */
+        (void)oct__vit_find(b, -1, "v.post_ln", ".weight", full);
+        (void)oct__vit_find(b, -1, "v.post_ln", ".bias", full);
+        return OCT_OK;
+    }
+    if (!v->n_cls) return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%s': a classifier, but there is no v.class_embd", full);
+    if ((r = oct__vit_width(b, t, &v->n_class)) != OCT_OK ||
+        (r = oct__vit_norm_at(b, -1, "v.post_ln", true, &v->post_ln)) != OCT_OK)
+        return r;
+    return oct__vit_linear_at(b, -1, "v.head", v->n_class, v->n_embd, &v->head);
+}
+/* n_text: width of the text model, 0: there is none, and the projector may be of any width, or missing. */
+static oct_result oct__vit_bind_projector(const oct__vit_binder *b, int n_text) {
+    oct__vit *v = b->v;
+    char first[96], second[96];
+    const oct_tensor *mm0 = oct__vit_find(b, -1, "mm.0", ".weight", first);
+    const oct_tensor *mm2 = oct__vit_find(b, -1, "mm.2", ".weight", second), *last = mm2 ? mm2 : mm0;
+    int n_first = 0;
+    oct_result r;
+    if (!last && !n_text) return OCT_OK;
+    if (!mm0) return oct__vit_missing(b, first, v->n_embd, n_text);
+    if ((r = oct__vit_width(b, mm0, &n_first)) != OCT_OK || (r = oct__vit_width(b, last, &v->n_out)) != OCT_OK) return r;
+    v->n_mid = mm2 ? n_first : 0;
+    if (n_text && v->n_out != n_text)
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%.*s': shape [%lld, %d], expected [%lld, %d], the text model's width",
+                         OCT__S(last->name), (long long)last->ne[0], v->n_out, (long long)last->ne[0], n_text);
+    if ((r = oct__vit_linear_at(b, -1, "mm.0", n_first, v->n_embd, &v->mm0)) != OCT_OK || !mm2) return r;
+    return oct__vit_linear_at(b, -1, "mm.2", v->n_out, v->n_mid, &v->mm2);
+}
+/* A tensor nobody asked for means an encoder we do not know; but blocks behind the last one that is run, and CLIP's own
+ * projection, are just not wanted. */
+static oct_result oct__vit_bind_leftovers(const oct__vit_binder *b) {
+    for (size_t i = 0; i < b->g->n_tensors; i++) {
+        const oct_string name = b->g->tensors[i].name;
+        if (b->used[i] || !oct__vit_owns(name)) continue;
+        const bool block = name.len > 6 && memcmp(name.data, "v.blk.", 6) == 0;
+        int number = -1;
+        for (size_t j = 6; block && j < name.len && name.data[j] >= '0' && name.data[j] <= '9' && number < 100000; j++)
+            number = OCT__MAX(number, 0) * 10 + (name.data[j] - '0');
+        if (number >= b->v->n_block && b->clip) continue;
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%.*s': not part of a vision tower as this version knows it",
+                         OCT__S(name));
+    }
+    return OCT_OK;
+}
+static oct_result oct__vit_bind_all(const oct__vit_binder *b, int n_text) {
+    oct_result r;
+    if ((r = oct__vit_bind_sizes(b)) != OCT_OK || (r = oct__vit_bind_room(b)) != OCT_OK || (r = oct__vit_bind_ends(b)) != OCT_OK)
+        return r;
+    for (int i = 0; i < b->v->n_block; i++)
+        if ((r = oct__vit_bind_block(b, i, &b->v->blocks[i])) != OCT_OK) return r;
+    if ((r = oct__vit_bind_head(b)) != OCT_OK || (r = oct__vit_bind_projector(b, n_text)) != OCT_OK) return r;
+    return oct__vit_bind_leftovers(b);
+}
+
+/* Does the file hold an encoder, in either spelling? */
+static bool oct__vit_in(const oct__gguf *g) {
+    oct_string arch;
+    if (oct__gguf_find(g, "octavius.v.image_size")) return true;
+    return oct__gguf_text(g, "general.architecture", "", &arch, NULL) == OCT_OK && oct__str_is(arch, "clip");
+}
+/* n_text: width of the text model that will read the rows; 0: none.  On failure v is empty.  g and its bytes stay. */
+static oct_result oct__vit_load(oct__vit *v, const oct__gguf *g, const oct_allocator *a, int n_text, oct_error *err) {
+    oct__vit_binder b;
+    memset(v, 0, sizeof *v);
+    memset(&b, 0, sizeof b);
+    if (!oct__vit_in(g))
+        return oct__fail(err, OCT_E_FORMAT, "metadata 'octavius.v.image_size': missing, and general.architecture is not 'clip': "
+                         "no vision tower");
+    b.g = g;
+    b.a = a;
+    b.v = v;
+    b.clip = !oct__gguf_find(g, "octavius.v.image_size");
+    b.err = err;
+    b.used = OCT__NEW(a, unsigned char, g->n_tensors);
+    if (!b.used) return oct__fail(err, OCT_E_MEMORY, "out of memory for %zu tensors", g->n_tensors);
+    memset(b.used, 0, g->n_tensors);
+    const oct_result r = oct__vit_bind_all(&b, n_text);
+    oct__free(a, b.used);
+    if (r) oct__vit_free(v, a);
+    v->present = !r;
+    return r;
+}
+
+/* --- encoding ------------------------------------------------------------------------------------- */
+
+/* What an encoding reads and whom it asks and tells. */
+typedef struct oct__vit_watch {
+    oct_progress_fn progress;
+    void           *progress_user;
+    oct_stage_fn    stage;
+    void           *stage_user;
+} oct__vit_watch;
+
+typedef struct oct__vit_pass {
+    const oct__vit       *v;
+    oct__compute          compute;             /* as the caller's, with scratch memory of this call's */
+    const oct__vit_watch *watch;
+    float                *pixels;              /* [3, S, S] */
+    float                *x, *xn, *add;        /* [n_row, n_embd]: the stream, after a norm, what is added to it */
+    float                *q, *att;             /* [n_row, n_embd] */
+    float                *k, *vals;            /* [n_row, n_embd] */
+    float                *ff;                  /* [n_row, n_ff]; the patches before, the projector's rows after the blocks */
+    float                *head;                /* [n_class] */
+    oct__kv               kv;
+    oct__acts             acts;
+    float                *out;                 /* [n_tokens, n_out], the caller's, or NULL */
+} oct__vit_pass;
+
+static void oct__vit_take(oct__arena *a, oct__vit_pass *p) {
+    const oct__vit *v = p->v;
+    const size_t n = (size_t)v->n_row, w = (size_t)v->n_embd, n_pixel = 3 * (size_t)v->patch * (size_t)v->patch;
+    const size_t wide = OCT__MAX(OCT__MAX((size_t)v->n_ff, n_pixel), (size_t)OCT__MAX(v->n_mid, v->n_out));
+    p->pixels = OCT__TAKE(a, float, 3 * (size_t)v->prep.size * (size_t)v->prep.size);
+    p->x = OCT__TAKE(a, float, n * w);
+    p->xn = OCT__TAKE(a, float, n * w);
+    p->add = OCT__TAKE(a, float, n * w);
+    p->q = OCT__TAKE(a, float, n * w);
+    p->att = OCT__TAKE(a, float, n * w);
+    p->k = OCT__TAKE(a, float, n * w);
+    p->vals = OCT__TAKE(a, float, n * w);
+    p->ff = OCT__TAKE(a, float, n * wide);
+    p->head = OCT__TAKE(a, float, (size_t)v->n_class);
+    oct__kv_init(&p->kv, OCT_KV_F32, v->n_row, v->n_head, v->d_head);
+    p->kv.k = (unsigned char *)oct__take(a, (size_t)v->n_head, p->kv.k_bytes);
+    p->kv.v = (unsigned char *)oct__take(a, (size_t)v->n_head, p->kv.v_bytes);
+    oct__acts_take(a, &p->acts, v->n_row, (int)OCT__MAX(wide, w));
+    p->compute.scratch_bytes = oct__scratch_bytes(0, v->d_head);
+    p->compute.scratch = (unsigned char *)oct__take(a, (size_t)p->compute.pool.n_threads, p->compute.scratch_bytes);
+}
+
+/* block -1: a name without one. */
+static void oct__vit_show(const oct__vit_pass *p, int block, const char *name, const float *data, int rows, int cols) {
+    char full[48];
+    if (!p->watch->stage) return;
+    if (block < 0) snprintf(full, sizeof full, "%s", name);
+    else snprintf(full, sizeof full, "v.blk.%d.%s", block, name);
+    p->watch->stage(p->watch->stage_user, full, data, rows, cols, 0);
+}
+static void oct__vit_job(oct__mm *job, const oct__vit_linear *l, float *y) {
+    job->w = &l->w;
+    job->bias = l->b;
+    job->y = y;                                         /* [n_tok, rows] */
+    job->y_stride = (size_t)l->w.rows;
+}
+/* y [n_tok, rows] = x [n_tok, cols] w^T + b */
+static void oct__vit_mul(oct__vit_pass *p, const oct__vit_linear *l, const float *x, int n_tok, float *y) {
+    oct__mm job;
+    oct__vit_job(&job, l, y);
+    oct__acts_set(&p->compute, &p->acts, x, n_tok, l->w.cols, p->v->any_quantised);
+    oct__matmul(&p->compute, &job, 1, &p->acts);
+}
+
+/* The square's patches, row by row: [n_patch][3, patch, patch], as the convolution's kernel has them. */
+static void oct__vit_patches(const oct__vit *v, const float *pixels, float *to) {
+    const size_t side = (size_t)v->prep.size, patch = (size_t)v->patch;
+    for (size_t i = 0; i < (size_t)v->n_patch; i++)
+        for (size_t j = 0; j < 3 * patch; j++, to += patch) {
+            const size_t row = j / patch * side + i / (size_t)v->grid * patch + j % patch;
+            memcpy(to, pixels + row * side + i % (size_t)v->grid * patch, patch * sizeof *to);
+        }
+}
+/* Patches to the stream before the first block. */
+static void oct__vit_begin(oct__vit_pass *p) {
+    const oct__vit *v = p->v;
+    const size_t w = (size_t)v->n_embd, n = (size_t)v->n_row * w;
+    float *patches = p->x + (size_t)v->n_cls * w;
+    oct__vit_show(p, -1, "v.pixels", p->pixels, 3 * v->prep.size, v->prep.size);
+    oct__vit_patches(v, p->pixels, p->ff);
+    oct__vit_mul(p, &v->patch_embd, p->ff, v->n_patch, patches);
+    oct__vit_show(p, -1, "v.patch", patches, v->n_patch, v->n_embd);
+    if (v->n_cls) memcpy(p->x, v->cls, w * sizeof *p->x);
+    oct__add_rows(&p->compute, p->x, v->pos, n);
+    if (v->pre_ln.w) oct__norm(&p->compute, p->x, p->x, v->n_row, v->n_embd, v->pre_ln.w, v->pre_ln.b, v->eps, false);
+    oct__vit_show(p, -1, "v.pre_ln", p->x, v->n_row, v->n_embd);
+}
+/* x += out(attention(ln1 x)); x += down(gelu(up(ln2 x))) */
+static void oct__vit_block_run(oct__vit_pass *p, int i) {
+    const oct__vit *v = p->v;
+    const oct__vit_block *b = &v->blocks[i];
+    const int rows = v->n_row;
+    const size_t n = (size_t)rows * (size_t)v->n_embd;
+    oct__compute *c = &p->compute;
+    oct__mm jobs[3];
+
+    oct__norm(c, p->xn, p->x, rows, v->n_embd, b->ln1.w, b->ln1.b, v->eps, false);
+    oct__acts_set(c, &p->acts, p->xn, rows, v->n_embd, v->any_quantised);
+    oct__vit_job(&jobs[0], &b->q, p->q);
+    oct__vit_job(&jobs[1], &b->k, p->k);
+    oct__vit_job(&jobs[2], &b->v, p->vals);
+    oct__matmul(c, jobs, 3, &p->acts);
+    oct__kv_store(c, &p->kv, 0, rows, p->k, p->vals, (size_t)v->n_embd);
+    oct__attention(c, p->att, p->q, &p->kv, v->n_head, 0, rows, (float)(1.0 / sqrt((double)v->d_head)), false);
+    oct__vit_mul(p, &b->o, p->att, rows, p->add);
+    oct__add_rows(c, p->x, p->add, n);
+
+    oct__norm(c, p->xn, p->x, rows, v->n_embd, b->ln2.w, b->ln2.b, v->eps, false);
+    oct__vit_mul(p, &b->up, p->xn, rows, p->ff);
+    oct__gelu(c, p->ff, p->ff, (size_t)rows * (size_t)v->n_ff, v->gelu);
+    oct__vit_mul(p, &b->down, p->ff, rows, p->add);
+    oct__add_rows(c, p->x, p->add, n);
+    oct__vit_show(p, i, "out", p->x, rows, v->n_embd);
+}
+/* The selected rows through the projector; the classifier, which only stages show. */
+static void oct__vit_end(oct__vit_pass *p) {
+    const oct__vit *v = p->v;
+    const int n_tok = oct__vit_tokens(v);
+    const float *selected = p->x + (size_t)v->first_row * (size_t)v->n_embd;
+    if (v->n_class && p->watch->stage) {
+        oct__norm(&p->compute, p->xn, p->x, v->n_row, v->n_embd, v->post_ln.w, v->post_ln.b, v->eps, false);
+        oct__vit_show(p, -1, "v.post_ln", p->xn, v->n_row, v->n_embd);
+        oct__vit_mul(p, &v->head, p->xn, 1, p->head);
+        oct__vit_show(p, -1, "v.head", p->head, 1, v->n_class);
+    }
+    oct__vit_show(p, -1, "v.selected", selected, n_tok, v->n_embd);
+    if (!v->n_out || !p->out) return;
+    oct__vit_mul(p, &v->mm0, selected, n_tok, v->n_mid ? p->ff : p->out);
+    if (v->n_mid) {
+        oct__gelu(&p->compute, p->ff, p->ff, (size_t)n_tok * (size_t)v->n_mid, OCT__GELU_ERF);
+        oct__vit_mul(p, &v->mm2, p->ff, n_tok, p->out);
+    }
+    oct__vit_show(p, -1, "mm.out", p->out, n_tok, v->n_out);
+}
+static void oct__vit_body(void *arg) {
+    oct__vit_pass *p = (oct__vit_pass *)arg;
+    const oct__vit *v = p->v;
+    oct__compute *c = &p->compute;
+    oct__vit_begin(p);
+    for (int i = 0; i < v->n_block; i++) {
+        if (oct__ask(c)) return;
+        oct__vit_block_run(p, i);
+        if (p->watch->progress && p->watch->progress(p->watch->progress_user, (float)(i + 1) / (float)v->n_block)) c->aborted = 1;
+    }
+    if (!oct__ask(c)) oct__vit_end(p);
+}
+
+/* From a picture, or (image NULL) from pixels [3, S, S] that are prepared already, to out [oct__vit_tokens, n_out], which may
+ * be NULL.  like: the threads, kernels and abort callback to use; its scratch memory is not touched. */
+static oct_result oct__vit_encode(const oct__vit *v, const oct__compute *like, const oct_allocator *a, const oct_image *image,
+                                  const float *pixels, const oct__vit_watch *watch, float *out, oct_error *err) {
+    oct__vit_pass p;
+    oct__arena arena;
+    oct_result r = OCT_OK;
+    memset(&p, 0, sizeof p);
+    memset(&arena, 0, sizeof arena);
+    p.v = v;
+    p.compute = *like;
+    p.compute.aborted = 0;
+    p.watch = watch;
+    p.out = out;
+    oct__vit_take(&arena, &p);
+    if (arena.failed || arena.used > SIZE_MAX - OCT__ALIGN)
+        return oct__fail(err, OCT_E_LIMIT, "the vision tower's size overflows");
+    unsigned char *block = (unsigned char *)oct__alloc(a, arena.used + OCT__ALIGN);
+    if (!block) return oct__fail(err, OCT_E_MEMORY, "out of memory for encoding a picture: %zu bytes", arena.used);
+    arena.base = block + (OCT__ALIGN - (size_t)((uintptr_t)block & (OCT__ALIGN - 1))) % OCT__ALIGN;
+    arena.cap = arena.used;
+    arena.used = 0;
+    oct__vit_take(&arena, &p);
+    if (image) r = oct__image_prepare(a, image, &v->prep, p.pixels, err);
+    else if (pixels) memcpy(p.pixels, pixels, 3 * (size_t)v->prep.size * (size_t)v->prep.size * sizeof *pixels);
+    if (!r) {
+        oct__together(&p.compute.pool, oct__vit_body, &p);
+        if (oct__aborted(&p.compute)) r = oct__fail(err, OCT_E_ABORTED, "stopped by a callback while a picture was encoded");
+    }
+    oct__free(a, block);
     return r;
 }
 
@@ -6988,7 +7645,7 @@ static oct_result oct__bind_leftovers(const oct__binder *b) {
     for (size_t i = 0; i < b->g->n_tensors; i++) {
         const oct_string name = b->g->tensors[i].name;
         const char *harmless[] = { "rotary_emb.inv_freq", "attn_rot_embd", "attn.masked_bias" };
-        bool skip = b->used[i] != 0;
+        bool skip = b->used[i] != 0 || (oct__vit_in(b->g) && oct__vit_owns(name));      /* chapter 11 sees to those */
         for (size_t j = 0; j < sizeof harmless / sizeof harmless[0]; j++)
             skip = skip || oct__str_find(name, oct__str(harmless[j]), 0) != SIZE_MAX;
         if (!skip)
@@ -8243,6 +8900,8 @@ struct oct_model {
     oct__gguf      gguf;
     oct__vocab     vocab;
     oct__net       net;
+    oct__vit       vit;
+    oct_model     *mmproj;              /* the file that the tower stands in, where that is another; NULL: none */
     const oct__style *style;            /* recognised from the file; NULL before the vocabulary is loaded */
     unsigned char *banned;              /* [n_vocab] 1: no text stands for this id, never sampled */
     oct_sampling   sampling;            /* what the file recommends; zero where it says nothing */
@@ -8254,13 +8913,6 @@ typedef struct oct__kept {
     uint64_t used;                      /* when; 0: empty, whatever rows holds */
     float   *rows;                      /* [oct__vit_tokens, n_embd]; NULL: no memory taken yet */
 } oct__kept;
-
-struct oct_embeds {
-    const oct_model *model;
-    int              n_tokens, n_embd;
-    float           *data;              /* [n_tokens, n_embd] */
-    oct_allocator    allocator;
-};
 
 struct oct_session {
     const oct_model  *model;
@@ -8290,6 +8942,13 @@ struct oct_session {
     oct__kept        *kept;             /* [desc.image_cache] pictures encoded before */
     uint64_t          kept_clock;       /* counts uses of them */
     oct_session_stats stats;
+};
+
+struct oct_embeds {
+    const oct_model *model;             /* whose rows these are */
+    oct_allocator    allocator;
+    int              n_tokens, n_embd;
+    float           *data;              /* [n_tokens, n_embd] */
 };
 
 OCT_API const char *oct_result_name(oct_result code) {
@@ -8383,6 +9042,19 @@ static void oct__model_report(const oct_model *m) {
         oct__log(&m->desc, OCT_LOG_WARN, "tokenizer.ggml.pre: missing or \"default\"; tokens may differ from the model's own");
 }
 
+/* The vision tower: in the file itself, or in the one opened beside it. */
+static oct_result oct__model_vision(oct_model *m, const char *mmproj, oct_error *err) {
+    const bool own = oct__vit_in(&m->gguf);
+    oct_model_desc desc = m->desc;
+    if (!own && !mmproj) return OCT_OK;
+    if (own && mmproj) return oct__fail(err, OCT_E_ARG, "mmproj '%.100s': the model has a vision tower of its own", mmproj);
+    if (own) return oct__vit_load(&m->vit, &m->gguf, &m->desc.allocator, m->net.n_embd, err);
+    desc.load = OCT_LOAD_DIRECTORY;
+    desc.mmproj = NULL;
+    const oct_result r = oct_model_open(&m->mmproj, mmproj, &desc, err);
+    return r ? r : oct__vit_load(&m->vit, &m->mmproj->gguf, &m->desc.allocator, m->net.n_embd, err);
+}
+
 /* The source is open: read what the desc asks for. */
 static oct_result oct__model_load(oct_model *m, oct_error *err) {
     const oct_allocator *a = &m->desc.allocator;
@@ -8393,8 +9065,9 @@ static oct_result oct__model_load(oct_model *m, oct_error *err) {
     m->style = oct__style_match(&m->gguf, &m->vocab);
     if (m->desc.load == OCT_LOAD_VOCAB) return OCT_OK;
     if ((r = oct__net_bind(&m->net, &m->gguf, a, err)) != OCT_OK || (r = oct__model_ban(m, err)) != OCT_OK ||
-        (r = oct__model_sampling(m, err)) != OCT_OK)
+        (r = oct__model_sampling(m, err)) != OCT_OK || (r = oct__model_vision(m, m->desc.mmproj, err)) != OCT_OK)
         return r;
+    m->desc.mmproj = NULL;              /* the caller's string may go */
     oct__model_report(m);
     return OCT_OK;
 }
@@ -8460,6 +9133,8 @@ OCT_API void oct_model_close(oct_model *m) {
     if (!m) return;
     const oct_allocator a = m->desc.allocator;
     oct__free(&a, m->banned);
+    oct__vit_free(&m->vit, &a);
+    oct_model_close(m->mmproj);
     oct__net_free(&m->net, &a);
     oct__vocab_free(&m->vocab);
     oct__gguf_free(&m->gguf);
@@ -8488,6 +9163,8 @@ OCT_API void oct_model_info_get(const oct_model *m, oct_model_info *out) {
         out->bos = m->vocab.bos;
         out->eos = m->vocab.eos;
     }
+    out->has_image = m->vit.present;
+    out->image_tokens = m->vit.present ? oct__vit_tokens(&m->vit) : 0;
     out->n_params = m->gguf.n_params;
     out->file_bytes = m->gguf.file_bytes;
 }
@@ -8897,28 +9574,19 @@ static oct__kept *oct__kept_place(oct_session *s, const uint64_t hash[2]) {
     return oldest;
 }
 
-static oct_result oct__image_check(const oct_image *image, oct_error *err) {
-    const int n = image->n_channels ? image->n_channels : 3;
-    if (image->width < 1 || image->height < 1 || (n != 3 && n != 4))
-        return oct__fail(err, OCT_E_ARG, "image: %d x %d with %d channels, expected at least 1 x 1 with 3 or 4", image->width,
-                         image->height, n);
-    if (image->stride_bytes && image->stride_bytes / (size_t)n < (size_t)image->width)
-        return oct__fail(err, OCT_E_ARG, "image: %zu bytes a row, expected at least %d pixels of %d", image->stride_bytes,
-                         image->width, n);
-    return OCT_OK;
-}
-
 /* Rows of the text model that a picture becomes; 0: the model has no encoder. */
 static int oct__session_image_rows(const oct_session *s) {
-    OCT__UNUSED(s);
-    return 0;
+    return s->model->vit.present ? oct__vit_tokens(&s->model->vit) : 0;
 }
 /* Encodes into rows [n_rows, n_embd]; counts it. */
 static oct_result oct__session_encode(oct_session *s, const oct_image *image, float *rows, oct_error *err) {
-    OCT__UNUSED(image);
-    OCT__UNUSED(rows);
+    oct__vit_watch watch;
+    watch.progress = s->desc.progress;
+    watch.progress_user = s->desc.progress_user;
+    watch.stage = s->desc.stage;
+    watch.stage_user = s->desc.stage_user;
     s->stats.images_encoded++;
-    return oct__fail(err, OCT_E_UNSUPPORTED, "the model has no image encoder");
+    return oct__vit_encode(&s->model->vit, &s->compute, &s->allocator, image, NULL, &watch, rows, err);
 }
 
 /* The rows of a picture, from the cache or from the encoder: in *out, which is a place of the cache, or without one `alone`,
@@ -10589,6 +11257,7 @@ static OCT__INLINE VF OCT__K(oct__gelu_erf)(VF x) {
 static OCT__INLINE VF OCT__K(oct__gelu_one)(VF x, int kind) {
     if (kind == OCT__GELU_ERF) return OCT__K(oct__gelu_erf)(x);
     if (kind == OCT__GELU_QUICK) return OCT__K(oct__logistic_mul)(x, v_mul(x, v_dup(1.702f)));
+    if (kind == OCT__GELU_SILU) return OCT__K(oct__logistic_mul)(x, x);
     /* (1 + tanh u) / 2 = 1 / (1 + e^-2u), 2u = sqrt(8 / pi) (x + 0.044715 x^3) */
     const VF x3 = v_mul(v_mul(x, x), v_mul(x, v_dup(0.044715f)));
     return OCT__K(oct__logistic_mul)(x, v_mul(v_add(x, x3), v_dup(1.595769121605731f)));

@@ -2,14 +2,21 @@
 """Expected numbers for tests/test_vision.c, from Pillow and from transformers' own processors.
 
     make_vision.py pictures > tests/vision_pictures.h
+    make_vision.py towers [-o tests/golden]
 
 pictures: pictures that both sides make from a formula, resized in every mode; of each the CRC32 of the 8-bit square and three
 of the floats.  The processors that run are CLIPImageProcessor and SiglipImageProcessor on Pillow; what is resized in its own mode
 (OCTAVIUS) goes through Image.resize as torchvision's Resize calls it.
 
+towers: tiny random encoders (vit-NAME.gguf) and every stage of what they make of one of those pictures (vit-NAME.bin, the format of
+make_golden.py), from CLIPVisionModel and SiglipVisionModel in float64; vit-plain (timm's plain transformer with its classifier)
+from the formulas below, which the real ViT-Tiny of the test data confirms.
+
 Pillow before 13 is wanted, as the official programs pin it: 13.0 takes the columns first where that is less work, which rounds
 otherwise (by one step of 255, here and there).
 """
+import os
+import struct
 import sys
 import zlib
 
@@ -104,6 +111,171 @@ def pictures():
     print("};")
 
 
+# --- towers ---------------------------------------------------------------------------------------------------------
+
+# d width, h heads, f feed-forward width, n blocks stored and run, s picture, p patch, o rows of the projector
+TOWERS = {
+    "clip": dict(d=48, h=4, f=88, n=2, s=28, p=7, o=48, act="gelu_quick", eps=1e-5, resize="pad"),
+    "siglip": dict(d=40, h=4, f=72, n=2, s=31, p=7, o=24, act="gelu_tanh", eps=1e-6, resize="squash"),
+    "plain": dict(d=48, h=3, f=64, n=2, s=32, p=8, o=0, act="gelu", eps=1e-6, resize="crop", side=36),
+}
+PICTURE = (97, 61)
+
+
+def random_tower(rng, t, kind):
+    """Tensors under our names.  Every branch matters: norms 1 +- 0.3, biases of 0.3, attention scores with a spread of 2."""
+    d, f, n_pixel = t["d"], t["f"], 3 * t["p"] ** 2
+    rows = (t["s"] // t["p"]) ** 2 + (kind != "siglip")
+    w = {"v.patch_embd.weight": rng.normal(0, 1.5 * n_pixel ** -0.5, (d, 3, t["p"], t["p"])),
+         "v.position_embd.weight": rng.normal(0, 0.5, (rows, d))}
+
+    def norm(name):
+        w[name + ".weight"] = 1 + 0.3 * rng.normal(size=d)
+        w[name + ".bias"] = 0.3 * rng.normal(size=d)
+
+    def linear(name, rows, cols, gain=1.0):
+        w[name + ".weight"] = rng.normal(0, gain * cols ** -0.5, (rows, cols))
+        w[name + ".bias"] = 0.3 * rng.normal(size=rows)
+
+    if kind != "clip":
+        w["v.patch_embd.bias"] = 0.3 * rng.normal(size=d)
+    if kind != "siglip":
+        w["v.class_embd"] = rng.normal(0, 0.7, d)
+    if kind == "clip":
+        norm("v.pre_ln")
+    for i in range(t["n"]):
+        b = "v.blk.%d." % i
+        norm(b + "ln1")
+        norm(b + "ln2")
+        for name, gain in (("attn_q", 1.5), ("attn_k", 1.5), ("attn_v", 1), ("attn_out", 1)):
+            linear(b + name, d, d, gain)
+        linear(b + "ffn_up", f, d, 1.5)
+        linear(b + "ffn_down", d, f)
+    if kind == "plain":
+        norm("v.post_ln")
+        linear("v.head", 10, d)
+    else:
+        linear("mm.0", 56, d, 1.5)
+        linear("mm.2", t["o"], 56)
+    return {k: v.astype(np.float32) for k, v in w.items()}
+
+
+def official(t, kind, w, pixels):
+    """Stages of CLIPVisionModel or SiglipVisionModel; one more block than is run, as select layer -2 has it."""
+    import torch
+    from transformers import CLIPVisionConfig, CLIPVisionModel, SiglipVisionConfig, SiglipVisionModel
+    config, model = (CLIPVisionConfig, CLIPVisionModel) if kind == "clip" else (SiglipVisionConfig, SiglipVisionModel)
+    act = {"gelu_quick": "quick_gelu", "gelu_tanh": "gelu_pytorch_tanh"}[t["act"]]
+    c = config(hidden_size=t["d"], intermediate_size=t["f"], num_hidden_layers=t["n"] + 1, num_attention_heads=t["h"],
+               image_size=t["s"], patch_size=t["p"], hidden_act=act, layer_norm_eps=t["eps"], attn_implementation="eager")
+    m = model(c).double().eval()
+    names = {"ln1": "layer_norm1", "ln2": "layer_norm2", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+             "attn_v": "self_attn.v_proj", "attn_out": "self_attn.out_proj", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}
+    ends = {"v.class_embd": "embeddings.class_embedding", "v.position_embd.weight": "embeddings.position_embedding.weight"}
+    state = m.state_dict()
+    prefix = "vision_model." if any(k.startswith("vision_model.") for k in state) else ""
+    used = 0
+    for k, v in w.items():
+        if k.startswith("mm."):
+            continue
+        part = k.split(".")
+        if k in ends:
+            name = ends[k]
+        elif part[1] == "blk":
+            name = "encoder.layers.%s.%s.%s" % (part[2], names[part[3]], part[4])
+        else:
+            name = {"patch_embd": "embeddings.patch_embedding", "pre_ln": "pre_layrnorm"}[part[1]] + "." + part[2]
+        state[prefix + name].copy_(torch.from_numpy(v).double())
+        used += 1
+    vm = m.vision_model if prefix else m
+    x = torch.from_numpy(pixels).double()[None]
+    with torch.no_grad():
+        hidden = m(pixel_values=x, output_hidden_states=True).hidden_states
+        patch = vm.embeddings.patch_embedding(x).flatten(2).transpose(1, 2)
+        stages = {"v.patch": patch[0], "v.pre_ln": hidden[0][0]}
+        for i in range(t["n"]):
+            stages["v.blk.%d.out" % i] = hidden[i + 1][0]
+        stages["v.selected"] = hidden[-2][0][1:]
+        mm = {k: torch.from_numpy(v).double() for k, v in w.items() if k.startswith("mm.")}
+        y = torch.nn.functional.linear(stages["v.selected"], mm["mm.0.weight"], mm["mm.0.bias"])
+        stages["mm.out"] = torch.nn.functional.linear(torch.nn.functional.gelu(y), mm["mm.2.weight"], mm["mm.2.bias"])
+    return {k: v.numpy() for k, v in stages.items()}
+
+
+def plain(t, w, pixels):
+    """timm's VisionTransformer, from the formulas."""
+    from math import erf
+    w = {k: v.astype(np.float64) for k, v in w.items()}
+    p, g, d, h = t["p"], t["s"] // t["p"], t["d"], t["h"]
+
+    def norm(x, name):
+        m = x.mean(-1, keepdims=True)
+        return (x - m) / np.sqrt(((x - m) ** 2).mean(-1, keepdims=True) + t["eps"]) * w[name + ".weight"] + w[name + ".bias"]
+
+    def linear(x, name):
+        return x @ w[name + ".weight"].reshape(-1, x.shape[-1]).T + w[name + ".bias"]
+
+    x = pixels.astype(np.float64).reshape(3, g, p, g, p).transpose(1, 3, 0, 2, 4).reshape(g * g, 3 * p * p)
+    stages = {"v.patch": linear(x, "v.patch_embd")}
+    x = np.concatenate([w["v.class_embd"][None], stages["v.patch"]]) + w["v.position_embd.weight"]
+    stages["v.pre_ln"] = x
+    for i in range(t["n"]):
+        b = "v.blk.%d." % i
+        y = norm(x, b + "ln1")
+        q, k, v = (linear(y, b + n).reshape(-1, h, d // h).transpose(1, 0, 2) for n in ("attn_q", "attn_k", "attn_v"))
+        s = q @ k.transpose(0, 2, 1) * (d // h) ** -0.5
+        s = np.exp(s - s.max(-1, keepdims=True))
+        y = (s / s.sum(-1, keepdims=True) @ v).transpose(1, 0, 2).reshape(-1, d)
+        x = x + linear(y, b + "attn_out")
+        y = linear(norm(x, b + "ln2"), b + "ffn_up")
+        x = x + linear(y * 0.5 * (1 + np.vectorize(erf)(y * 0.5 ** 0.5)), b + "ffn_down")
+        stages[b + "out"] = x
+    stages["v.post_ln"] = norm(x, "v.post_ln")
+    stages["v.head"] = linear(stages["v.post_ln"][:1], "v.head")
+    return stages
+
+
+def write_gguf(path, t, w, mean, std):
+    import gguf
+    out = gguf.GGUFWriter(path, "octavius")
+    for key, value in (("image_size", t["s"]), ("patch_size", t["p"]), ("embedding_length", t["d"]), ("feed_forward_length", t["f"]),
+                       ("block_count", t["n"]), ("head_count", t["h"]), ("resize_side", t.get("side", t["s"]))):
+        out.add_uint32("octavius.v." + key, value)
+    out.add_float32("octavius.v.layer_norm_epsilon", t["eps"])
+    out.add_array("octavius.v.image_mean", mean)
+    out.add_array("octavius.v.image_std", std)
+    out.add_string("octavius.v.activation", t["act"])
+    out.add_string("octavius.v.resize", t["resize"])
+    for name, v in w.items():
+        out.add_tensor(name, v)
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+
+
+def write_dump(path, stages):
+    with open(path, "wb") as f:
+        f.write(b"OCTG" + struct.pack("<II", 1, len(stages)))
+        for name, v in stages.items():
+            n = name.encode()
+            v = np.ascontiguousarray(v, np.float32)
+            f.write(struct.pack("<I", len(n)) + n + bytes(-len(n) % 4) + struct.pack("<IIII", 0, 2, *v.shape) + v.tobytes())
+
+
+def towers(folder):
+    rng = np.random.Generator(np.random.PCG64(20))
+    for kind, t in TOWERS.items():
+        mean, std = (CLIP_MEAN, CLIP_STD) if kind == "clip" else ([0.5] * 3, [0.5] * 3)
+        w = random_tower(rng, t, kind)
+        _, pixels = prepare(picture(*PICTURE, "RGB"), t["resize"], 0, t["s"], t.get("side", t["s"]), mean, std)
+        stages = {"v.pixels": pixels.reshape(-1, t["s"])}
+        stages.update(plain(t, w, pixels) if kind == "plain" else official(t, kind, w, pixels))
+        write_gguf(os.path.join(folder, "vit-%s.gguf" % kind), t, w, mean, std)
+        write_dump(os.path.join(folder, "vit-%s.bin" % kind), stages)
+        print(kind, {k: (v.shape, "%.2g" % abs(v).max()) for k, v in stages.items()})
+
+
 def versions():
     import PIL
     import transformers
@@ -111,8 +283,11 @@ def versions():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["pictures"]:
+    if sys.argv[1:2] not in (["pictures"], ["towers"]):
         sys.exit(__doc__)
     if int(versions()[0].split(".")[0]) >= 13:
         sys.exit("Pillow %s: wanted one before 13, see above" % versions()[0])
-    pictures()
+    if sys.argv[1] == "pictures":
+        pictures()
+    else:
+        towers(sys.argv[3] if sys.argv[2:3] == ["-o"] else "tests/golden")
