@@ -310,7 +310,7 @@ typedef struct oct_session_desc {
     void           *parallel_user;
     oct_abort_fn    abort;        /* asked every few milliseconds while computing */
     void           *abort_user;
-    oct_progress_fn progress;     /* while a prompt is taken in */
+    oct_progress_fn progress;     /* while a prompt is taken in, or a picture encoded */
     void           *progress_user;
     oct_stage_fn    stage;        /* slows things down: every stage is written out, and all rows of logits */
     void           *stage_user;

@@ -39,6 +39,7 @@
 #  define POSIX 0
 #endif
 
+enum { MOST_PICTURES = 64 };              /* of one question */
 enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_MODEL = 3, EXIT_PICTURE = 4, EXIT_MEMORY = 5, EXIT_CONTEXT = 6, EXIT_SIGNAL = 130 };
 
 /* --- small things ---------------------------------------------------------------------------- */
@@ -164,7 +165,7 @@ static int exit_code(oct_result r) {
 
 static struct {
     const char *model, *mmproj, *lora, *prompt, *file, *system, *style, *isa, *kv, *batch, *shard, *resume;
-    const char *images[64];
+    const char *images[MOST_PICTURES];
     int         n_images;
     const char *cloud;
     int         max_tokens, ctx, threads, raw, special, exact, no_mmap, interactive, json, stats, quiet, no_color;
@@ -194,7 +195,7 @@ static const option options[] = {
     { TITLE, "Question", NULL, NULL, NULL, 0, 0, NULL },
     { TEXT, "-p --prompt", &set.prompt, "TEXT", "answer this and exit", 0, 0, NULL },
     { TEXT, "-f --file", &set.file, "FILE", "answer what this file says and exit (- is stdin)", 0, 0, NULL },
-    { LIST, "--image", NULL, "FILE", "a picture that goes with it; may be repeated", 0, 0, NULL },
+    { LIST, "--image", NULL, "FILE", "a picture that goes with it, before the text (- is stdin); may be repeated", 0, 0, NULL },
     { TEXT, "--cloud", &set.cloud, "FILE", "a point cloud that goes with it", 0, 0, NULL },
     { TEXT, "-sys --system", &set.system, "TEXT", "system text; \"\" for none", 0, 0, NULL },
     { TEXT, "--prompt-style", &set.style, "STYLE", "instead of the one recognised from the file", 0, 0, NULL },
@@ -225,7 +226,7 @@ static const option options[] = {
     { FLAG, "-q --quiet", &set.quiet, NULL, "no greeting, warnings or progress", 0, 0, NULL },
     { FLAG, "--no-color", &set.no_color, NULL, "plain text (as with NO_COLOR)", 0, 0, NULL },
     { TITLE, "Many questions", NULL, NULL, NULL, 0, 0, NULL },
-    { TEXT, "--batch", &set.batch, "FILE", "JSON lines {id, prompt, system} (- is stdin); an object a line comes out", 0, 0, NULL },
+    { TEXT, "--batch", &set.batch, "FILE", "JSON lines {id, prompt, image[], system} (- is stdin); an object a line comes out", 0, 0, NULL },
     { TEXT, "--shard", &set.shard, "K/N", "only the lines whose index modulo N is K", 0, 0, NULL },
     { TEXT, "--resume", &set.resume, "FILE", "append to FILE; what it answers already is skipped", 0, 0, NULL },
     { TITLE, "Help", NULL, NULL, NULL, 0, 0, NULL },
@@ -254,6 +255,7 @@ static void print_help(void) {
          "  octavius -m smollm2.gguf -p \"Name three rivers.\"   one answer\n"
          "  octavius -m base.gguf --raw -p \"Once upon a time\" -n 100 --temp 0.8\n"
          "  octavius -m smollm2.gguf -sys \"Summarise.\" < letter.txt\n"
+         "  octavius -m moe-llava.gguf --image cat.jpg -p \"What is the cat doing?\"\n"
          "  octavius -m smollm2.gguf --batch questions.jsonl --resume answers.jsonl\n\n"
          "Exit codes\n"
          "  0 ok, 1 runtime, 2 usage, 3 model unreadable or unsupported, 4 picture or cloud unreadable,\n"
@@ -325,7 +327,10 @@ static int option_store(const option *o, const char *name, const char *value) {
         case FLAG: *(int *)o->value = 1; return 0;
         case TEXT: *(const char **)o->value = value; return 0;
         case LIST:
-            if (set.n_images == 64) { say("%s: at most 64 pictures", name); return EXIT_USAGE; }
+            if (set.n_images == MOST_PICTURES) {
+                say("%s: at most %d pictures", name, MOST_PICTURES);
+                return EXIT_USAGE;
+            }
             set.images[set.n_images++] = value;
             return 0;
         case INT:
@@ -386,8 +391,15 @@ static int parse_options(int argc, char **argv) {
 
 /* --- the model and the session --------------------------------------------------------------- */
 
+/* The pictures of one question, encoded, in the order they were given. */
+typedef struct pictures {
+    oct_embeds *list[MOST_PICTURES];
+    int         n, encoded;         /* encoded: how often the encoder ran for them; the session knows the last few */
+    double      image_ms, encode_ms;
+} pictures;
+
 /* Where every turn began, for /undo and /regen. */
-typedef struct turn { int position; char *question; size_t len; } turn;
+typedef struct turn { int position; char *question; size_t len; pictures with; } turn;
 
 typedef struct chat {
     oct_model       *model;
@@ -399,8 +411,10 @@ typedef struct chat {
     size_t           n_turns, cap_turns;
     int              pending;       /* 1: the last token shown is not in the cache, it comes with the next turn */
     double           open_ms;
-    int              show_progress, reading;    /* reading: the model, not the prompt */
-    double           start;                     /* of what progress is about */
+    pictures         waiting;       /* for the next question of a chat */
+    int              show_progress;
+    const char      *reading;                   /* what progress is about */
+    double           start;                     /* of it */
 } chat;
 
 /* What became of one answer. */
@@ -409,8 +423,8 @@ typedef struct outcome {
     oct_error   err;
     text        answer;
     const char *stop;
-    int         n_prompt, n_generated;
-    double      prefill_ms, decode_ms;
+    int         n_prompt, n_generated, n_images, n_encoded;
+    double      image_ms, encode_ms, prefill_ms, decode_ms;
 } outcome;
 
 static void log_line(void *user, oct_log_level level, const char *message) {
@@ -421,13 +435,13 @@ static void log_line(void *user, oct_log_level level, const char *message) {
 static int on_progress(void *user, float done) {
     const chat *c = (const chat *)user;
     if (c->show_progress && now_ms() - c->start > 300) {
-        fprintf(stderr, "\r\033[Kreading the %s: %d%%", c->reading ? "model" : "prompt", (int)((double)done * 100.0));
+        fprintf(stderr, "\r\033[Kreading the %s: %d%%", c->reading, (int)((double)done * 100.0));
         fflush(stderr);
     }
     return stopping(NULL);
 }
-static void progress_begin(chat *c, int reading) {
-    c->reading = reading;
+static void progress_begin(chat *c, const char *what) {
+    c->reading = what;
     c->start = now_ms();
 }
 static void progress_end(const chat *c) {
@@ -509,11 +523,12 @@ static int open_model(chat *c) {
     d.log = log_line;
     d.progress = on_progress;
     d.progress_user = c;
-    if (set.mmproj || set.lora) {
-        say("%s: this version runs models of text alone", set.mmproj ? set.mmproj : set.lora);
+    d.mmproj = set.mmproj;
+    if (set.lora) {
+        say("%s: this version takes no LoRA adapters", set.lora);
         return EXIT_MODEL;
     }
-    progress_begin(c, 1);
+    progress_begin(c, "model");
     const oct_result r = oct_model_open(&c->model, set.model, &d, &err);
     c->open_ms = now_ms() - c->start;
     progress_end(c);
@@ -523,8 +538,12 @@ static int open_model(chat *c) {
         return r == OCT_E_MEMORY || r == OCT_E_LIMIT ? EXIT_MEMORY : r == OCT_E_ABORTED ? EXIT_SIGNAL : EXIT_MODEL;
     }
     oct_model_info_get(c->model, &c->info);
-    if ((set.n_images && !c->info.has_image) || (set.cloud && !c->info.has_points)) {
-        say("%s: the model has no %s encoder", set.model, set.n_images && !c->info.has_image ? "image" : "point-cloud");
+    if (set.n_images && !c->info.has_image) {
+        say("%s: the model has no image encoder; --mmproj names one that stands in another file", set.model);
+        return EXIT_MODEL;
+    }
+    if (set.cloud && !c->info.has_points) {
+        say("%s: the model has no point-cloud encoder", set.model);
         return EXIT_MODEL;
     }
     const oct_string style = c->info.prompt_style;
@@ -545,10 +564,76 @@ static int open_session(chat *c) {
     return r == OCT_E_ARG ? EXIT_USAGE : exit_code(r);
 }
 
+/* --- pictures: read and encoded as soon as they are named, so that a wrong path is told at once --------------- */
+
+static void pictures_clear(pictures *p) {
+    for (int i = 0; i < p->n; i++) oct_embeds_close(p->list[i]);
+    memset(p, 0, sizeof *p);
+}
+static oct_result picture_open(oct_picture *picture, const char *path, oct_error *err) {
+    oct_result r;
+    if (strcmp(path, "-") == 0) {
+        text bytes = { NULL, 0, 0 };
+        const int fault = read_all(stdin, &bytes);
+        r = oct_picture_open_memory(picture, bytes.data, bytes.len, NULL, err);
+        if (fault) snprintf(err->message, sizeof err->message, "%s", strerror(fault));
+        text_free(&bytes);
+    } else {
+        r = oct_picture_open(picture, path, NULL, err);
+    }
+    return r ? r : oct_picture_upright(picture, err);
+}
+/* One more picture.  0, or an exit code and what is wrong. */
+static int pictures_add(chat *c, pictures *p, const char *path, char *fault, size_t cap) {
+    const char *name = strcmp(path, "-") == 0 ? "stdin" : path;
+    oct_picture picture;
+    oct_session_stats before, after;
+    oct_error err;
+    int code = 0;
+    memset(&picture, 0, sizeof picture);
+    memset(&err, 0, sizeof err);
+    if (!c->info.has_image || p->n == MOST_PICTURES) {
+        if (p->n == MOST_PICTURES) snprintf(fault, cap, "%s: at most %d pictures go with a question", name, MOST_PICTURES);
+        else snprintf(fault, cap, "%s: the model has no image encoder", name);
+        return c->info.has_image ? EXIT_USAGE : EXIT_MODEL;
+    }
+    const double start = now_ms();
+    oct_result r = picture_open(&picture, path, &err);
+    if (r) code = r == OCT_E_MEMORY || r == OCT_E_LIMIT ? EXIT_MEMORY : EXIT_PICTURE;
+    progress_begin(c, "picture");
+    p->image_ms += c->start - start;
+    oct_session_stats_get(c->session, &before);
+    if (!r && (r = oct_encode_image(&p->list[p->n], c->session, &picture.image, &err)) != OCT_OK) code = exit_code(r);
+    oct_session_stats_get(c->session, &after);
+    p->encode_ms += now_ms() - c->start;
+    p->encoded += after.images_encoded - before.images_encoded;
+    p->n += !r;
+    progress_end(c);
+    oct_picture_close(&picture);
+    if (r && strstr(err.message, name)) snprintf(fault, cap, "%s", err.message);
+    else if (r) snprintf(fault, cap, "%s: %s", name, err.message);
+    return code;
+}
+/* Those of the command line. */
+static int pictures_of_options(chat *c, pictures *p) {
+    char fault[600];
+    for (int i = 0; i < set.n_images; i++) {
+        const int code = pictures_add(c, p, set.images[i], fault, sizeof fault);
+        if (code && code != EXIT_SIGNAL) say("%s", fault);
+        if (code) return terminated ? 128 + 15 : code;
+    }
+    return 0;
+}
+
 /* --- an answer ------------------------------------------------------------------------------- */
 
-static oct_result feed(chat *c, const char *question, size_t len, oct_error *err) {
+/* Pictures come before the text, as the official programs have it. */
+static oct_result feed(chat *c, const char *question, size_t len, const pictures *with, oct_error *err) {
     size_t n = 0;
+    for (int i = 0; i < with->n; i++) {
+        const oct_result fed = oct_feed_embeds(c->session, with->list[i], err);
+        if (fed) return fed;
+    }
     if (!set.special) return oct_feed_text_n(c->session, question, len, err);
     oct_result r = oct_tokenize(c->model, question, len, OCT_TEXT_SPECIAL, NULL, 0, &n, err);
     int32_t *ids = (int32_t *)malloc(n * sizeof *ids + 1);
@@ -589,7 +674,7 @@ static void turn_back(chat *c, int position) {
 }
 
 /* Feeds the question and takes the answer, streaming it if asked.  o is filled whatever happens. */
-static void answer(chat *c, const char *question, size_t len, int stream, outcome *o) {
+static void answer(chat *c, const char *question, size_t len, const pictures *with, int stream, outcome *o) {
     const int before = turn_start(c), terminal = is_terminal(stdout);
     oct_token t;
     int unseen = 0;                      /* tokens at the end whose text is still held back */
@@ -598,8 +683,12 @@ static void answer(chat *c, const char *question, size_t len, int stream, outcom
     o->stop = "abort";
     o->n_prompt = o->n_generated = 0;
     o->prefill_ms = o->decode_ms = 0;
-    progress_begin(c, 0);
-    o->result = feed(c, question, len, &o->err);
+    o->n_images = with->n;
+    o->n_encoded = with->encoded;
+    o->image_ms = with->image_ms;
+    o->encode_ms = with->encode_ms;
+    progress_begin(c, "prompt");
+    o->result = feed(c, question, len, with, &o->err);
     if (!o->result) o->result = oct_prefill(c->session, &o->err);
     o->prefill_ms = now_ms() - c->start;
     progress_end(c);
@@ -636,6 +725,8 @@ static void answer(chat *c, const char *question, size_t len, int stream, outcom
 static void print_stats(const chat *c, const outcome *o) {
     int n;
     oct_session_tokens(c->session, &n);
+    if (o->n_images)
+        fprintf(stderr, "pictures: %d read in %.0f ms; %d encoded in %.0f ms\n", o->n_images, o->image_ms, o->n_encoded, o->encode_ms);
     fprintf(stderr, "prompt: %d tokens in %.0f ms (%.1f tokens/s); answer: %d tokens in %.0f ms (%.1f tokens/s)\n", o->n_prompt,
             o->prefill_ms, o->n_prompt * 1e3 / (o->prefill_ms > 0 ? o->prefill_ms : 1), o->n_generated, o->decode_ms,
             o->n_generated * 1e3 / (o->decode_ms > 0 ? o->decode_ms : 1));
@@ -663,10 +754,16 @@ static void json_put_outcome(text *out, const chat *c, const outcome *o) {
     char line[256];
     text_puts(out, "\"text\":");
     json_put_string(out, o->answer.data, o->answer.len);
-    snprintf(line, sizeof line, ",\"stop\":\"%s\",\"n_prompt\":%d,\"n_generated\":%d,\"seed\":%llu,\"ms\":{\"open\":", o->stop, o->n_prompt,
-             o->n_generated, (unsigned long long)c->desc.seed);
+    snprintf(line, sizeof line, ",\"stop\":\"%s\",\"n_prompt\":%d,\"n_generated\":%d", o->stop, o->n_prompt, o->n_generated);
+    text_puts(out, line);
+    if (o->n_images) text_number(out, ",\"n_images_encoded\":%.0f", o->n_encoded);
+    snprintf(line, sizeof line, ",\"seed\":%llu,\"ms\":{\"open\":", (unsigned long long)c->desc.seed);
     text_puts(out, line);
     text_number(out, "%.3f", c->open_ms);
+    if (o->n_images) {
+        text_number(out, ",\"image\":%.3f", o->image_ms);
+        text_number(out, ",\"encode\":%.3f", o->encode_ms);
+    }
     text_puts(out, ",\"prefill\":");
     text_number(out, "%.3f", o->prefill_ms);
     text_puts(out, ",\"decode\":");
@@ -819,9 +916,14 @@ static int json_skip(json *j, int depth) {
 /* --- one shot -------------------------------------------------------------------------------- */
 
 static int one_shot(chat *c, const char *question, size_t len) {
+    pictures with;
     outcome o;
+    memset(&with, 0, sizeof with);
     memset(&o, 0, sizeof o);
-    answer(c, question, len, !set.json, &o);
+    const int fault = pictures_of_options(c, &with);
+    if (!fault) answer(c, question, len, &with, !set.json, &o);
+    pictures_clear(&with);
+    if (fault) return fault;
     const int began = o.n_prompt > 0;                      /* else there is no answer, only a message */
     if (began && set.json) {
         text line = { NULL, 0, 0 };
@@ -844,15 +946,35 @@ static int one_shot(chat *c, const char *question, size_t len) {
 typedef struct item {
     text        id;                /* its JSON, as it goes out again */
     text        prompt, system;
-    int         has_id, has_prompt, has_system, has_error, n_media;
+    text        images;            /* paths, a zero byte after each */
+    int         has_id, has_prompt, has_system, has_error, has_cloud;
     const char *fault;
 } item;
 
+/* Paths of pictures: null, a string or an array of strings. */
+static int item_images(item *it, json *j) {
+    text s = { NULL, 0, 0 };
+    const int list = json_next(j, '[');
+    int ok = 1;
+    if (!list && j->p < j->end && *j->p == 'n') return json_skip(j, 0);
+    for (int more = !list || !json_next(j, ']'); ok && more; more = list && json_next(j, ',')) {
+        json_space(j);
+        if (j->p == j->end || *j->p != '"') ok = json_fail(j, "image must be paths");
+        else if ((ok = json_string(j, &s)) != 0) {
+            if (memchr(s.data, 0, s.len)) ok = json_fail(j, "image holds a zero byte");
+            text_add(&it->images, s.data, s.len + 1);
+        }
+    }
+    if (ok && list && it->images.len && !json_next(j, ']')) ok = json_fail(j, "an object or array without an end");
+    text_free(&s);
+    return ok;
+}
 /* One line.  Members of other names pass. */
 static void item_read(item *it, const char *line, size_t n) {
     json j = { line, line + n, NULL };
     text key = { NULL, 0, 0 }, s = { NULL, 0, 0 };
-    it->has_id = it->has_prompt = it->has_system = it->has_error = it->n_media = 0;
+    it->has_id = it->has_prompt = it->has_system = it->has_error = it->has_cloud = 0;
+    text_set(&it->images, "", 0);
     it->fault = NULL;
     if (!json_next(&j, '{')) json_fail(&j, "no JSON object");
     int more = !j.fault && !json_next(&j, '}');
@@ -862,6 +984,7 @@ static void item_read(item *it, const char *line, size_t n) {
         const char *start = j.p, first = (char)(j.p < j.end ? *j.p : 0);
         if (strcmp(key.data, "prompt") == 0 && first == '"') it->has_prompt = json_string(&j, &it->prompt);
         else if (strcmp(key.data, "system") == 0 && first == '"') it->has_system = json_string(&j, &it->system);
+        else if (strcmp(key.data, "image") == 0) (void)item_images(it, &j);
         else if (strcmp(key.data, "id") == 0 && first == '"') {
             if (json_string(&j, &s)) {                     /* one spelling for equal strings */
                 text_set(&it->id, "", 0);
@@ -878,8 +1001,7 @@ static void item_read(item *it, const char *line, size_t n) {
             if (strcmp(key.data, "error") == 0) it->has_error = 1;
             if ((strcmp(key.data, "prompt") == 0 || strcmp(key.data, "system") == 0) && !null)
                 json_fail(&j, "prompt and system must be strings");
-            const int empty = null || (j.p - start == 2 && first == '[');
-            if ((strcmp(key.data, "image") == 0 || strcmp(key.data, "cloud") == 0) && !empty) it->n_media++;
+            if (strcmp(key.data, "cloud") == 0 && !null) it->has_cloud = 1;
         }
         if (j.fault) break;
         more = json_next(&j, ',');
@@ -896,6 +1018,7 @@ static void item_free(item *it) {
     text_free(&it->id);
     text_free(&it->prompt);
     text_free(&it->system);
+    text_free(&it->images);
 }
 
 /* The ids that a file of answers holds without error: their JSON, each with a line break after it. */
@@ -952,23 +1075,30 @@ static int read_line_of(FILE *f, text *t) {
 
 /* Answers one line; the object for it goes to line, empty if interrupted.  0 or an exit code that ends everything. */
 static int batch_one(chat *c, item *it, text *line, int *bad) {
+    pictures with;
     outcome o;
+    char fault[600];
+    memset(&with, 0, sizeof with);
     memset(&o, 0, sizeof o);
     const char *error = it->fault;
     if (!error && !it->has_prompt) error = "prompt is missing";
-    if (!error && it->n_media) error = "the model has no encoder for pictures or clouds";
+    if (!error && it->has_cloud) error = "the model has no point-cloud encoder";
     if (!error) {
         const char *system = it->has_system ? it->system.data : set.system;
         const int same = system && c->desc.system ? strcmp(system, c->desc.system) == 0 : system == c->desc.system;
         if (!same) {
             if (system) text_set(&c->system, system, strlen(system));
             c->desc.system = system ? c->system.data : NULL;
-            const int fault = open_session(c);
-            if (fault) return fault;
+            const int code = open_session(c);
+            if (code) return code;
         }
         turn_back(c, 0);
-        answer(c, it->prompt.data, it->prompt.len, 0, &o);
+        for (size_t at = 0; at < it->images.len && !error; at += strlen(it->images.data + at) + 1)
+            if (pictures_add(c, &with, it->images.data + at, fault, sizeof fault)) error = fault;
+        if (stopping(NULL)) o.result = OCT_E_ABORTED;
+        else if (!error) answer(c, it->prompt.data, it->prompt.len, &with, 0, &o);
         if (o.result && !(o.result == OCT_E_CONTEXT && o.n_generated > 0)) error = o.err.message;
+        pictures_clear(&with);
     }
     text_set(line, "", 0);
     if (o.result != OCT_E_ABORTED) {
@@ -1348,9 +1478,14 @@ static void note(const repl *r, const char *format, ...) {
 }
 
 static void turns_cut(chat *c, size_t n) {
-    while (c->n_turns > n) free(c->turns[--c->n_turns].question);
+    while (c->n_turns > n) {
+        turn *t = &c->turns[--c->n_turns];
+        free(t->question);
+        pictures_clear(&t->with);
+    }
 }
-static void turns_add(chat *c, int position, const char *question, size_t len) {
+/* The turn takes the pictures over. */
+static void turns_add(chat *c, int position, const char *question, size_t len, pictures *with) {
     if (c->n_turns == c->cap_turns) {
         turn *p = (turn *)realloc(c->turns, (c->cap_turns * 2 + 8) * sizeof *p);
         if (!p) leave_memory();
@@ -1364,16 +1499,21 @@ static void turns_add(chat *c, int position, const char *question, size_t len) {
     if (!t->question) leave_memory();
     memcpy(t->question, question, len);
     t->question[len] = 0;
+    t->with = *with;
+    t->with.encoded = 0;                 /* asked again, they cost nothing */
+    t->with.image_ms = t->with.encode_ms = 0;
+    memset(with, 0, sizeof *with);
 }
 
-/* Asks, shows the answer, remembers the turn.  No failure ends the chat. */
-static void repl_turn(repl *r, const char *question, size_t len) {
+/* Asks, shows the answer, remembers the turn with its pictures (they stay with the caller where there is no turn).  No failure
+ * ends the chat. */
+static void repl_turn(repl *r, const char *question, size_t len, pictures *with) {
     chat *c = r->c;
     const int before = turn_start(c);
     interrupted = 0;
-    answer(c, question, len, !set.json, &r->last);
+    answer(c, question, len, with, !set.json, &r->last);
     if (r->last.n_prompt > 0) {
-        turns_add(c, before, question, len);
+        turns_add(c, before, question, len, with);
         if (set.json) {
             text line = { NULL, 0, 0 };
             text_puts(&line, "{");
@@ -1417,6 +1557,7 @@ static void cmd_clear(repl *r, char *arg) {
     (void)arg;
     turn_back(r->c, 0);
     turns_cut(r->c, 0);
+    pictures_clear(&r->c->waiting);
     note(r, "(the chat starts over)");
 }
 static void cmd_quit(repl *r, char *arg) {
@@ -1473,12 +1614,13 @@ static void cmd_regen(repl *r, char *arg) {
     if (!undo(r)) return;
     turn t = c->turns[--c->n_turns];
     if (c->desc.sampling.temperature > 0) {
-        if (reseed(r, c->desc.seed + 1)) repl_turn(r, t.question, t.len);
+        if (reseed(r, c->desc.seed + 1)) repl_turn(r, t.question, t.len, &t.with);
     } else {
         note(r, "(greedy: the same answer again; /set temperature 0.8 for others)");
-        repl_turn(r, t.question, t.len);
+        repl_turn(r, t.question, t.len, &t.with);
     }
     free(t.question);
+    pictures_clear(&t.with);
 }
 static void cmd_stats(repl *r, char *arg) {
     (void)arg;
@@ -1528,12 +1670,19 @@ static void cmd_read(repl *r, char *arg) {
     const char *path = unquote(arg);
     const int fault = read_file(path, &data);
     if (fault) note(r, "%s: %s", path, strerror(fault));
-    else repl_turn(r, data.data, data.len);
+    else repl_turn(r, data.data, data.len, &r->c->waiting);
     text_free(&data);
 }
 static void cmd_image(repl *r, char *arg) {
-    (void)arg;
-    note(r, "the model has no %s encoder", "image");
+    pictures *p = &r->c->waiting;
+    char fault[600];
+    const char *path = unquote(arg);
+    const int code = strcmp(path, "-") == 0 ? EXIT_USAGE : pictures_add(r->c, p, path, fault, sizeof fault);
+    if (strcmp(path, "-") == 0) note(r, "-: a chat's own input holds no picture, expected a file");
+    else if (code == EXIT_SIGNAL) note(r, "(stopped; that picture is forgotten)");
+    else if (code) note(r, "%s", fault);
+    else note(r, "(%d tokens; %s with the next question)", r->c->info.image_tokens, p->n == 1 ? "it goes" : "all of them go");
+    interrupted = 0;
 }
 
 static void set_sampling_show(const repl *r) {
@@ -1599,7 +1748,7 @@ static const struct command {
     { "/system", "TEXT", "another system text; the chat starts over", cmd_system },
     { "/set", "NAME VALUE", "sampling, e.g. /set temperature 0.2; alone: what is set", cmd_set },
     { "/read", "FILE", "ask what a file says", cmd_read },
-    { "/image", "FILE", "a picture for the next question", cmd_image },
+    { "/image", "FILE", "a picture for the next question; more of them for more", cmd_image },
     { "/save", "FILE", "keep the chat", cmd_save },
     { "/load", "FILE", "go on with a chat that was kept", cmd_load },
     { "/stats", "", "times and tokens/s of the last answer", cmd_stats },
@@ -1665,7 +1814,8 @@ static int run_repl(chat *c) {
         note(&r, "%.*s, %.*s, style %s; /help for commands, Ctrl-D leaves", (int)c->info.name.len, c->info.name.data ? c->info.name.data : "",
              (int)c->info.architecture.len, c->info.architecture.data ? c->info.architecture.data : "",
              set.raw ? "raw" : set.style ? set.style : c->info.prompt_style.data);
-    while (!r.quit && !terminated) {
+    r.code = pictures_of_options(c, &c->waiting);
+    while (!r.quit && !r.code && !terminated) {
         const line_end end = ask(&r, ">>> ", &line);
         if (end == LINE_EOF) break;
         if (end == LINE_INTERRUPT) {
@@ -1680,9 +1830,10 @@ static int run_repl(chat *c) {
         if (strncmp(line.data, "\"\"\"", 3) == 0 && !read_block(&r, &line)) continue;
         if (strspn(line.data, " \t\n") == line.len) continue;
         if (line.data[0] == '/' && !memchr(line.data, '\n', line.len)) repl_command(&r, line.data);
-        else repl_turn(&r, line.data, line.len);
+        else repl_turn(&r, line.data, line.len, &c->waiting);
     }
     turns_cut(c, 0);
+    pictures_clear(&c->waiting);
     free(c->turns);
     text_free(&line);
     text_free(&r.last.answer);
@@ -1716,6 +1867,11 @@ static int read_question(text *q) {
         text_set(q, set.prompt, strlen(set.prompt));
         return 1;
     }
+    for (int i = 0; i < set.n_images; i++)
+        if (strcmp(set.images[i], "-") == 0 && (!from || strcmp(from, "-") == 0)) {
+            say("--image -: the picture comes from stdin, and so would the question; give it with -p or -f");
+            return -EXIT_USAGE;
+        }
     if (!from && (set.interactive || is_terminal(stdin))) return 0;
     if (!from || strcmp(from, "-") == 0) {
         from = "stdin";
@@ -1739,6 +1895,10 @@ static int run(chat *c) {
     text question = { NULL, 0, 0 };
     int code = make_desc(c), have = 0;
     if (code) return code;
+    if (set.batch && set.n_images) {
+        say("--image: with --batch, pictures are named in its lines");
+        return EXIT_USAGE;
+    }
     if (!set.batch) have = read_question(&question);
     if (have < 0) code = -have;
     if (!code) code = open_model(c);

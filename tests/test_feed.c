@@ -172,3 +172,204 @@ TEST(feed, a_failing_prefill_keeps_the_turn) {
     free(e.data);
     model_close(&k);
 }
+
+/* --- with an encoder: tests/golden/vit-clip.gguf, 16 rows of 48, beside a text model as wide --------------------------- */
+
+enum { FEED_SIDE = 20, FEED_PIXELS = FEED_SIDE * (FEED_SIDE + 3) * 3, FEED_VOCAB = 512 };
+
+static void feed_golden(char *path, size_t cap) {
+    const char *here = __FILE__, *slash = strrchr(here, '/');
+    snprintf(path, cap, "%.*sgolden/vit-clip.gguf", slash ? (int)(slash - here + 1) : 0, here);
+    FILE *f = fopen(path, "rb");
+    if (f) fclose(f);
+    else snprintf(path, cap, "tests/golden/vit-clip.gguf");
+}
+static int feed_model(model_kit *k, oct_model_desc *d) {
+    synth_model shape = *synth_find("tiny-llama");
+    char path[512];
+    oct_error err;
+    memset(k, 0, sizeof *k);
+    err.message[0] = 0;
+    feed_golden(path, sizeof path);
+    shape.n_embd = 48;
+    shape.n_head = shape.n_kv = 3;
+    k->file = synth_memory(&shape, SYNTH_F32, 3, &k->bytes);
+    d->mmproj = path;
+    if (!CHECK(k->file != NULL)) return 0;
+    if (!CHECK_INT(oct_model_open_memory(&k->m, k->file, k->bytes, d, &err), OCT_OK)) CHECK_STR(err.message, "");
+    k->n_vocab = shape.n_vocab;
+    return k->m != NULL;
+}
+/* Noise, the same for the same seed whatever the stride. */
+static oct_image feed_picture(unsigned char *pixels, unsigned long long seed, size_t padding) {
+    oct_image image;
+    memset(&image, 0, sizeof image);
+    memset(pixels, 0xEE, FEED_PIXELS);
+    image.pixels = pixels;
+    image.width = FEED_SIDE;
+    image.height = FEED_SIDE - 3;
+    image.stride_bytes = padding ? (size_t)image.width * 3 + padding : 0;
+    const size_t stride = (size_t)image.width * 3 + padding;
+    for (int y = 0; y < image.height; y++)
+        for (int x = 0; x < image.width * 3; x++) pixels[(size_t)y * stride + (size_t)x] = (unsigned char)test_random(&seed);
+    return image;
+}
+/* A question with that picture from the start; logits after it. */
+static int feed_ask(oct_session *s, const oct_image *image, float *out) {
+    oct_error err;
+    err.message[0] = 0;
+    oct_session_reset(s);
+    if (!CHECK_INT(oct_feed_image(s, image, &err), OCT_OK) || !CHECK_INT(oct_feed_text(s, "What is it?", &err), OCT_OK) ||
+        !CHECK_INT(oct_prefill(s, &err), OCT_OK)) {
+        CHECK_STR(err.message, "");
+        return 0;
+    }
+    int n = 0;
+    memcpy(out, oct_session_logits(s, &n), sizeof *out * FEED_VOCAB);
+    return CHECK_INT(n, FEED_VOCAB);
+}
+static void feed_counts(const oct_session *s, int encoded, int reused) {
+    oct_session_stats stats;
+    oct_session_stats_get(s, &stats);
+    CHECK_INT(stats.images_encoded, encoded);
+    CHECK_INT(stats.images_reused, reused);
+}
+
+TEST(feed, a_picture_is_encoded_once) {
+    static unsigned char pixels[3][FEED_PIXELS];
+    static float want[FEED_VOCAB], got[FEED_VOCAB];
+    oct_model_desc md;
+    oct_session_desc d;
+    model_kit k;
+    oct_error err;
+    memset(&md, 0, sizeof md);
+    if (feed_model(&k, &md)) {
+        const size_t row = (size_t)k.n_vocab * sizeof(float);
+        const oct_image a = feed_picture(pixels[0], 1, 0), wide = feed_picture(pixels[1], 1, 9), b = feed_picture(pixels[2], 2, 0);
+        for (int cache = -1; cache <= 2; cache++) {
+            oct_session *s = NULL, *other = NULL;
+            oct_embeds  *e = NULL;
+            int          n = 0, width = 0;
+            memset(&d, 0, sizeof d);
+            d.n_ctx = 256;
+            d.image_cache = cache;
+            d.prompt_style = "vicuna_v1";
+            if (!CHECK_INT(oct_session_open(&s, k.m, &d, &err), OCT_OK)) break;
+            CHECK(feed_ask(s, &a, want));
+            feed_counts(s, 1, 0);
+            CHECK(feed_ask(s, &wide, got));                           /* the same pixels, other rows between them */
+            CHECK(memcmp(want, got, row) == 0);
+            feed_counts(s, cache < 0 ? 2 : 1, cache < 0 ? 0 : 1);
+            CHECK(feed_ask(s, &b, got));
+            CHECK(memcmp(want, got, row) != 0);
+            CHECK(feed_ask(s, &a, got));                              /* a cache of one has forgotten it */
+            CHECK(memcmp(want, got, row) == 0);
+            feed_counts(s, cache < 0 ? 4 : cache == 1 ? 3 : 2, cache < 0 ? 0 : cache == 1 ? 1 : 2);
+            /* a handle, fed to another session, and closed before it is computed */
+            CHECK_INT(oct_encode_image(&e, s, &a, &err), OCT_OK);
+            CHECK(oct_embeds_data(e, &n, &width) != NULL);
+            CHECK_INT(n, 16);
+            CHECK_INT(width, 48);
+            feed_counts(s, cache < 0 ? 5 : cache == 1 ? 3 : 2, cache < 0 ? 0 : cache == 1 ? 2 : 3);
+            if (CHECK_INT(oct_session_open(&other, k.m, &d, &err), OCT_OK)) {
+                CHECK_INT(oct_feed_embeds(other, e, &err), OCT_OK);
+                oct_embeds_close(e);
+                CHECK_INT(oct_feed_text(other, "What is it?", &err), OCT_OK);
+                CHECK_INT(oct_prefill(other, &err), OCT_OK);
+                CHECK(memcmp(want, oct_session_logits(other, NULL), row) == 0);
+                feed_counts(other, 0, 0);
+            }
+            oct_session_close(other);
+            oct_session_close(s);
+        }
+    }
+    model_close(&k);
+}
+
+/* Whatever allocation of feeding fails, and whenever it is stopped, nothing is fed and nothing wrong is remembered. */
+TEST(feed, a_failing_feed_leaves_nothing_behind) {
+    static unsigned char pixels[FEED_PIXELS];
+    static float want[FEED_VOCAB], got[FEED_VOCAB];
+    oct_model_desc md;
+    oct_session_desc d;
+    memory_hook h;
+    model_kit k;
+    oct_error err;
+    oct_token t;
+    memory_desc(&md, &h);
+    if (feed_model(&k, &md)) {
+        const size_t row = (size_t)k.n_vocab * sizeof(float);
+        const oct_image a = feed_picture(pixels, 1, 0);
+        oct_session *s = NULL;
+        memset(&d, 0, sizeof d);
+        d.n_ctx = 256;
+        d.n_threads = 1;
+        d.progress = feed_progress;
+        feed_stop = 0;
+        if (CHECK_INT(oct_session_open(&s, k.m, &d, &err), OCT_OK)) CHECK(feed_ask(s, &a, want));
+        oct_session_close(s);
+        for (int n = 1, done = 0; !done && n < 200; n++) {
+            if (!CHECK_INT(oct_session_open(&s, k.m, &d, &err), OCT_OK)) break;
+            h.fail_at = h.calls + n;
+            const oct_result r = oct_feed_image(s, &a, &err);
+            done = h.calls < h.fail_at;
+            h.fail_at = 0;
+            if (!done) CHECK_INT(r, OCT_E_MEMORY);
+            if (!done) CHECK_INT(oct_next(s, &t, &err), OCT_E_STATE);                    /* nothing was fed */
+            CHECK(feed_ask(s, &a, got));
+            CHECK(memcmp(want, got, row) == 0);
+            oct_session_close(s);
+        }
+        CHECK_INT(oct_session_open(&s, k.m, &d, &err), OCT_OK);
+        feed_stop = 1;
+        CHECK_INT(oct_feed_image(s, &a, &err), OCT_E_ABORTED);
+        feed_stop = 0;
+        CHECK(feed_ask(s, &a, got));
+        CHECK(memcmp(want, got, row) == 0);
+        {   /* once fed, the answer needs no memory */
+            oct_session_reset(s);
+            CHECK_INT(oct_feed_image(s, &a, &err), OCT_OK);
+            CHECK_INT(oct_feed_text(s, "What?", &err), OCT_OK);
+            const long calls = h.calls;
+            for (int i = 0; i < 5; i++) CHECK_INT(oct_next(s, &t, &err), OCT_OK);
+            CHECK_INT(h.calls, calls);
+        }
+        oct_session_close(s);
+    }
+    model_close(&k);
+    CHECK_INT(h.live, 0);
+}
+
+/* Text models alone, and pictures that are none. */
+TEST(feed, pictures_that_are_refused) {
+    static unsigned char pixels[FEED_PIXELS];
+    const model_way way = { 0, 1, 0, 0, OCT_KV_F16 };
+    oct_model_desc md;
+    model_kit k;
+    oct_error err;
+    oct_model_info info;
+    oct_embeds *e = NULL;
+    memset(&md, 0, sizeof md);
+    if (feed_model(&k, &md)) {
+        oct_session *s = model_session(&k, &way, 64);
+        oct_image a = feed_picture(pixels, 1, 0);
+        oct_model_info_get(k.m, &info);
+        CHECK_INT(info.image_tokens, 16);
+        CHECK_INT(info.has_image, 1);
+        a.width = 0;
+        CHECK_INT(oct_feed_image(s, &a, &err), OCT_E_ARG);
+        a.width = FEED_SIDE;
+        a.n_channels = 2;
+        CHECK_INT(oct_feed_image(s, &a, &err), OCT_E_ARG);
+        a.n_channels = 3;
+        a.stride_bytes = 5;
+        CHECK_INT(oct_encode_image(&e, s, &a, &err), OCT_E_ARG);
+        CHECK(e == NULL);
+        CHECK_INT(oct_feed_embeds(s, NULL, &err), OCT_E_ARG);
+        CHECK_INT(oct_encode_image(NULL, s, &a, &err), OCT_E_ARG);
+        CHECK(oct_embeds_data(NULL, NULL, NULL) == NULL);
+        oct_embeds_close(NULL);
+        oct_session_close(s);
+    }
+    model_close(&k);
+}

@@ -29,8 +29,9 @@ static const char help_text[] =
     "       octavius-inspect detokenize FILE [--special]  ids from stdin to bytes\n"
     "       octavius-inspect logits FILE --ids 1,2,3 -o OUT.npy [--threads N] [--chunk N] [--isa X] [--kv T] [--exact]\n"
     "       octavius-inspect stages [FILE]                names of the stages that dump can write\n"
-    "       octavius-inspect dump FILE (--ids L | -p TEXT) (--stage NAME -o OUT.npy | --all -o DIR) [-n N] [--kv T] [--isa X]\n"
-    "                             [--threads N] [--raw] [--prompt-style S] [-sys T]\n"
+    "       octavius-inspect dump FILE (--ids L | [--image F]... [-p TEXT]) (--stage NAME -o OUT.npy | --all -o DIR)\n"
+    "                             [-n N] [--kv T] [--isa X] [--threads N] [--mmproj F] [--capacity]\n"
+    "                             [--raw] [--prompt-style S] [-sys T]\n"
     "\n"
     "  --json           as one JSON object, arrays in full\n"
     "  --full           strings and arrays in full\n"
@@ -41,6 +42,9 @@ static const char help_text[] =
     "  --kv T           f32, f16 or q8_0; default: f16, with dump f32\n"
     "  --exact          F32 activations with quantised weights; dump always does\n"
     "  -p TEXT          a user's turn, rendered in the file's prompt style; --raw, --prompt-style and -sys change that\n"
+    "  --image F        a picture before the text; may be repeated\n"
+    "  --mmproj F       the image encoder, where the model's file holds none\n"
+    "  --capacity       experts take only as many tokens as the file's capacity rule lets them; default: no limit\n"
     "  -n N             go on greedily for N steps, past every end; logits_step [N, rows] begins with the prompt's last row\n"
     "  --all            every stage, and ids, as DIR/STAGE.npy\n"
     "Arrays are little-endian float32, C order; ids are int32.\n"
@@ -88,7 +92,9 @@ static int finish_stdout(void) {
 
 typedef struct args {
     const char *command, *file;
-    const char *ids, *prompt, *style, *system, *stage, *out, *isa_name, *kv_name, *image, *points, *experts, *ignored;
+    const char *ids, *prompt, *style, *system, *stage, *out, *isa_name, *kv_name, *mmproj, *image, *points, *experts, *ignored;
+    const char *images[64];
+    int         n_images;
     int         json, full, special, all, raw, exact, capacity, ignored_flag;
     int         threads, chunk, steps, ignored_number;
     oct_isa     isa;
@@ -118,7 +124,7 @@ static int parse_option(args *a, char **argv, int argc, int *i) {
         { "--raw", "d", NULL, &a->raw, NULL },               { "--prompt-style", "d", &a->style, NULL, NULL },
         { "--image", "d", &a->image, NULL, NULL },           { "--cloud", "d", &a->points, NULL, NULL },
         { "--points", "d", &a->points, NULL, NULL },         { "--features", "d", &a->points, NULL, NULL },
-        { "--boxes-in", "d", &a->points, NULL, NULL },       { "--mmproj", "d", &a->image, NULL, NULL },
+        { "--boxes-in", "d", &a->points, NULL, NULL },       { "--mmproj", "ds", &a->mmproj, NULL, NULL },
         { "--up", "d", &a->ignored, NULL, NULL },            { "--unit", "d", &a->ignored, NULL, NULL },
         { "--axis-align", "d", &a->ignored, NULL, NULL },    { "--object", "d", NULL, NULL, &a->ignored_number },
         { "--single-object", "d", NULL, &a->ignored_flag, NULL },
@@ -135,7 +141,10 @@ static int parse_option(args *a, char **argv, int argc, int *i) {
         }
         if (*i + 1 >= argc) return fail(EXIT_USAGE, "%s: nothing follows it, expected a value", name);
         const char *value = argv[++*i];
-        if (options[k].text) *options[k].text = value;
+        if (options[k].text == &a->image) {
+            if (a->n_images == 64) return fail(EXIT_USAGE, "--image: at most 64 pictures");
+            a->images[a->n_images++] = value;
+        } else if (options[k].text) *options[k].text = value;
         else if (!parse_number(value, options[k].number == &a->steps ? 0 : 1, 1 << 22, options[k].number))
             return fail(EXIT_USAGE, "%s: '%s', expected a number from %d", name, value, options[k].number == &a->steps ? 0 : 1);
         return EXIT_OK;
@@ -190,6 +199,7 @@ static int open_model(oct_model **m, const args *a, oct_load load) {
     oct_error err;
     memset(&d, 0, sizeof d);
     d.load = load;
+    d.mmproj = a->mmproj;
     return oct_model_open(m, a->file, &d, &err) ? fail_with(a->file, &err) : EXIT_OK;
 }
 
@@ -492,7 +502,8 @@ static int run_inspect(const args *a) {
 /* --- .npy files ------------------------------------------------------------------------------------------ */
 
 /* Rows are appended as they come; how many there are is written into the header again each time. */
-typedef struct npy { char *path; const char *descr; size_t rows, cols; } npy;     /* cols 0: one dimension */
+/* cols 0: one dimension; planes: three of them, each plane a square of cols x cols. */
+typedef struct npy { char *path; const char *descr; size_t rows, cols; int planes; } npy;
 
 static int npy_write(npy *f, const void *data, size_t rows) {
     const size_t row_bytes = 4 * (f->cols ? f->cols : 1);
@@ -500,7 +511,9 @@ static int npy_write(npy *f, const void *data, size_t rows) {
     FILE *out = fopen(f->path, f->rows ? "r+b" : "wb");
     if (!out) return fail(EXIT_RUNTIME, "%s: cannot be written (%s)", f->path, strerror(errno));
     f->rows += rows;
-    if (f->cols) snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (%zu, %zu), }", f->descr, f->rows, f->cols);
+    if (f->planes)
+        snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (%zu, %zu, %zu), }", f->descr, f->rows / f->cols, f->cols, f->cols);
+    else if (f->cols) snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (%zu, %zu), }", f->descr, f->rows, f->cols);
     else snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (%zu,), }", f->descr, f->rows);
     snprintf(header, sizeof header, "%-10s%-117s\n", "", dict);       /* 128 bytes: magic, version, length 118, dictionary */
     memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10);
@@ -509,7 +522,7 @@ static int npy_write(npy *f, const void *data, size_t rows) {
     return ok ? EXIT_OK : fail(EXIT_RUNTIME, "%s: cannot be written", f->path);
 }
 static int npy_save(const char *path, const char *descr, const void *data, size_t rows, size_t cols) {
-    npy f = { NULL, descr, 0, cols };
+    npy f = { NULL, descr, 0, cols, 0 };
     f.path = (char *)malloc(strlen(path) + 1);
     if (!f.path) return fail(EXIT_MEMORY, "%s: no memory", path);
     strcpy(f.path, path);
@@ -550,6 +563,7 @@ static stage_file *collector_find(collector *c, const char *name, int cols) {
     snprintf(s->name, sizeof s->name, "%s", name);
     s->file.descr = "<f4";
     s->file.cols = (size_t)cols;
+    s->file.planes = strcmp(name, "v.pixels") == 0;
     s->file.path = c->wanted ? (char *)malloc(strlen(c->out) + 1) : path_in(c->out ? c->out : "", name);
     if (!s->file.path) return NULL;
     if (c->wanted) strcpy(s->file.path, c->out);
@@ -559,16 +573,22 @@ static stage_file *collector_find(collector *c, const char *name, int cols) {
 static void collector_stage(void *user, const char *name, const float *data, int rows, int cols, int pos) {
     collector *c = (collector *)user;
     if (c->closed || c->failed || (c->wanted && strcmp(c->wanted, name) != 0)) return;
+    const int encoder = strncmp(name, "v.", 2) == 0 || strncmp(name, "mm.", 3) == 0;      /* every picture begins at row 0 */
     stage_file *s = collector_find(c, name, cols);
     if (!s) c->failed = fail(EXIT_MEMORY, "stage %s: no memory", name);
     else if (c->list) return;
-    else if ((size_t)pos != s->file.rows || (size_t)cols != s->file.cols)
+    else if ((!encoder && (size_t)pos != s->file.rows) || (size_t)cols != s->file.cols)
         c->failed = fail(EXIT_RUNTIME, "stage %s: rows of %d from %d, expected rows of %zu from %zu", name, cols, pos, s->file.cols, s->file.rows);
     else c->failed = npy_write(&s->file, data, (size_t)rows);
 }
 static int collector_abort(void *user) { return ((collector *)user)->failed; }
-static void collector_free(collector *c) {
+/* Forgets what came; files written so far are written anew. */
+static void collector_reset(collector *c) {
     for (size_t i = 0; i < c->n; i++) free(c->stages[i].file.path);
+    c->n = 0;
+}
+static void collector_free(collector *c) {
+    collector_reset(c);
     free(c->stages);
 }
 /* A fault of the collector's own has been told; the abort that follows from it need not be. */
@@ -588,6 +608,32 @@ static oct_session_desc session_desc(const args *a, collector *c, int n_ctx) {
     d.abort_user = c;
     return d;
 }
+/* --- pictures ---------------------------------------------------------------------------------------- */
+
+static int picture_exit(oct_result r) { return r == OCT_E_MEMORY || r == OCT_E_LIMIT ? EXIT_MEMORY : EXIT_INPUT; }
+/* Opens a picture and turns it upright. */
+static int picture_open(oct_picture *picture, const char *path) {
+    oct_error err;
+    oct_result r = oct_picture_open(picture, path, NULL, &err);
+    if (!r) r = oct_picture_upright(picture, &err);
+    if (!r) return EXIT_OK;
+    oct_picture_close(picture);
+    if (err.message[0] == '\'') return fail(picture_exit(r), "%s", err.message);
+    return fail(picture_exit(r), "%s: %s", path, err.message);
+}
+static int feed_pictures(oct_session *s, const args *a, const collector *c) {
+    for (int i = 0; i < a->n_images; i++) {
+        oct_picture picture;
+        oct_error err;
+        const int fault = picture_open(&picture, a->images[i]);
+        if (fault) return fault;
+        const oct_result r = oct_feed_image(s, &picture.image, &err);
+        oct_picture_close(&picture);
+        if (r || c->failed) return fail_run(a, c, &err);
+    }
+    return EXIT_OK;
+}
+
 /* Feeds exactly these ids, chunk at a time (0: all at once), to a raw session, and computes them. */
 static int feed_ids(oct_session *s, const args *a, const collector *c, const int32_t *ids, size_t n, size_t chunk) {
     oct_error err;
@@ -637,10 +683,11 @@ static int run_logits(const args *a) {
     return r;
 }
 
-/* Which stages there are is what one token shows. */
+/* Which stages there are is what one token shows, and one pixel where there is an image encoder. */
 static int run_stages(const args *a) {
-    static const char any[] = "embd\nblk.N.attn_norm\nblk.N.q\nblk.N.k\nblk.N.v\nblk.N.attn_out\nblk.N.ffn_out\nblk.N.out\noutput_norm\nlogits\n"
-                              "ids\nlogits_step\n";
+    static const char any[] = "v.pixels\nv.patch\nv.pre_ln\nv.blk.N.out\nv.selected\nmm.out\n"
+                              "embd\nblk.N.attn_norm\nblk.N.q\nblk.N.k\nblk.N.v\nblk.N.attn_out\nblk.N.router\nblk.N.ffn_out\nblk.N.out\n"
+                              "output_norm\nlogits\nids\nlogits_step\n";
     oct_model *m = NULL;
     oct_session *s = NULL;
     oct_error err;
@@ -654,9 +701,17 @@ static int run_stages(const args *a) {
     }
     int r = open_model(&m, a, OCT_LOAD_ALL);
     if (!r) {
-        oct_session_desc d = session_desc(a, &c, 8);
+        oct_model_info info;
+        oct_image pixel;
+        memset(&pixel, 0, sizeof pixel);
+        pixel.pixels = (const unsigned char *)"   ";
+        pixel.width = pixel.height = 1;
+        oct_model_info_get(m, &info);
+        oct_session_desc d = session_desc(a, &c, 8 + info.image_tokens);
         d.raw = 1;
-        if (oct_session_open(&s, m, &d, &err) || oct_feed_tokens(s, &id, 1, &err) || oct_prefill(s, &err) || c.failed) r = fail_run(a, &c, &err);
+        if (oct_session_open(&s, m, &d, &err) || (info.has_image && oct_feed_image(s, &pixel, &err)) || oct_feed_tokens(s, &id, 1, &err) ||
+            oct_prefill(s, &err) || c.failed)
+            r = fail_run(a, &c, &err);
     }
     for (size_t i = 0; !r && i < c.n; i++) puts(c.stages[i].name);
     if (!r) puts("ids\nlogits_step");
@@ -716,6 +771,9 @@ static int dump_prompt(oct_session **s, const oct_model *m, const args *a, colle
     oct_error err;
     const size_t n = ids->len / sizeof(int32_t);
     size_t n_text = 0, n_system = 0;
+    const char *prompt = a->prompt ? a->prompt : "";
+    oct_model_info info;
+    oct_model_info_get(m, &info);
     if (a->ids) {
         *n_ctx = (int)n + a->steps + 1;
         oct_session_desc d = session_desc(a, c, *n_ctx);
@@ -723,30 +781,45 @@ static int dump_prompt(oct_session **s, const oct_model *m, const args *a, colle
         if (oct_session_open(s, m, &d, &err)) return fail_with(a->file, &err);
         return feed_ids(*s, a, c, (const int32_t *)(void *)ids->data, n, (size_t)a->chunk);
     }
-    (void)oct_tokenize(m, a->prompt, strlen(a->prompt), 0, NULL, 0, &n_text, NULL);
+    (void)oct_tokenize(m, prompt, strlen(prompt), 0, NULL, 0, &n_text, NULL);
     if (a->system) (void)oct_tokenize(m, a->system, strlen(a->system), 0, NULL, 0, &n_system, NULL);
-    if (n_text + n_system > 1 << 20) return fail(EXIT_CONTEXT, "-p: %zu tokens, expected at most %d", n_text + n_system, 1 << 20);
-    for (*n_ctx = (int)(n_text + n_system) + 512 + a->steps;; *n_ctx *= 2) {     /* a template may be long: try again with more room */
+    n_text += n_system + (size_t)a->n_images * (size_t)info.image_tokens;
+    if (n_text > 1 << 20) return fail(EXIT_CONTEXT, "-p: %zu tokens, expected at most %d", n_text, 1 << 20);
+    for (*n_ctx = (int)n_text + 512 + a->steps;; *n_ctx *= 2) {     /* a template may be long: try again with more room */
         oct_session_desc d = session_desc(a, c, *n_ctx);
         d.raw = a->raw;
         d.prompt_style = a->style;
         d.system = a->system;
-        if (oct_session_open(s, m, &d, &err) || oct_feed_text(*s, a->prompt, &err)) return fail_with(a->file, &err);
+        if (oct_session_open(s, m, &d, &err)) return fail_with(a->file, &err);
+        const int fault = feed_pictures(*s, a, c);
+        if (fault) return fault;
+        if (oct_feed_text(*s, prompt, &err)) return fail_with(a->file, &err);
         const oct_result r = oct_prefill(*s, &err);
         if (!r && !c->failed) return EXIT_OK;
         if (r != OCT_E_CONTEXT || *n_ctx > 1 << 20) return fail_run(a, c, &err);
         oct_session_close(*s);
         *s = NULL;
+        collector_reset(c);
     }
 }
 static int dump_check(const args *a) {
-    if (a->image) return fail(EXIT_MODEL, "%s: '%s' cannot be used, the file has no image encoder", a->file, a->image);
+    const int fed = a->prompt || a->n_images;
     if (a->points) return fail(EXIT_MODEL, "%s: '%s' cannot be used, the file has no point-cloud encoder", a->file, a->points);
-    if (a->experts || a->capacity) return fail(EXIT_MODEL, "%s: nothing to choose, the file has no experts", a->file);
-    if (!a->ids == !a->prompt) return fail(EXIT_USAGE, "dump: %s, expected one of --ids and -p; see --help", a->ids ? "both --ids and -p" : "no prompt");
+    if (a->experts) return fail(EXIT_MODEL, "%s: nothing to choose, the file has no experts", a->file);
+    if (!a->ids == !fed)
+        return fail(EXIT_USAGE, "dump: %s, expected one of them; see --help", fed ? "--ids and a prompt" : "neither --ids nor a prompt");
     if (!a->stage == !a->all) return fail(EXIT_USAGE, "dump: %s, expected one of --stage and --all; see --help", a->all ? "both --stage and --all" : "no stage");
     if (!a->out) return fail(EXIT_USAGE, "dump: no -o given; see --help");
     if (a->stage && strcmp(a->stage, "logits_step") == 0 && !a->steps) return fail(EXIT_USAGE, "dump: logits_step without -n N; see --help");
+    return EXIT_OK;
+}
+/* What the options ask of the model. */
+static int dump_model_check(const oct_model *m, const args *a) {
+    oct_model_info info;
+    oct_model_info_get(m, &info);
+    if (a->n_images && !info.has_image)
+        return fail(EXIT_MODEL, "%s: '%s' cannot be used, the file has no image encoder; --mmproj names one", a->file, a->images[0]);
+    if (a->capacity && info.n_expert == 0) return fail(EXIT_MODEL, "%s: --capacity cannot be used, the file has no experts", a->file);
     return EXIT_OK;
 }
 static int run_dump(args *a) {
@@ -761,6 +834,7 @@ static int run_dump(args *a) {
     int r = dump_check(a);
     if (!r && a->ids) r = ids_of(a, &ids);
     if (!r) r = open_model(&m, a, OCT_LOAD_ALL);
+    if (!r) r = dump_model_check(m, a);
     if (!r && a->all && make_folder(a->out) != 0 && (stat(a->out, &st) != 0 || !S_ISDIR(st.st_mode)))
         r = fail(EXIT_RUNTIME, "%s: cannot be made a folder", a->out);
     c.wanted = a->stage;
