@@ -7,7 +7,10 @@ Architectures: llama, phi2, stablelm, qwen, qwen2.  The stage names are those of
 q, k and v are taken with their bias, before per-head norm and rotary, in the row order of the file;
 attn_out and ffn_out before they are added to the residual stream.
 
-Letters: T tokens, E width, H query heads, G key/value heads, D head size, F feed-forward width, V vocabulary.
+A layer with ffn_gate_inp has experts in place of its feed-forward.  The gate is DeepSpeed's (0.9.5, without the noise on
+the second choice); with capacity=True experts take no more tokens than the file says, first choices before second.
+
+Letters: T tokens, E width, H query heads, G key/value heads, D head size, F feed-forward width, V vocabulary, N experts.
 """
 import math
 
@@ -123,12 +126,37 @@ class Model:
             return self.linear(gelu_tanh(self.linear(x, b + "ffn_up")), b + "ffn_down")
         return self.linear(silu(self.linear(x, b + "ffn_gate")) * self.linear(x, b + "ffn_up"), b + "ffn_down")
 
+    def expert_linear(self, x, name, e):
+        bias = self.tensor.get(name + ".bias")
+        return plus_bias(x @ self.tensor[name + ".weight"][e].T, None if bias is None else bias[e])
+
+    def expert(self, x, b, e):
+        up = self.expert_linear(x, b + "ffn_up_exps", e)
+        inner = gelu_tanh(up) if self.arch == "phi2" else silu(self.expert_linear(x, b + "ffn_gate_exps", e)) * up
+        return self.expert_linear(inner, b + "ffn_down_exps", e)
+
+    def moe(self, x, b, s):
+        """x [T, E] -> [T, E]: every expert sees every token, the gate's weights [T, N] are 0 where it was not chosen."""
+        s[b + "router"] = logits = x @ self.tensor[b + "ffn_gate_inp.weight"].T
+        plain = self.arch == "llama" and not any(name.startswith("octavius.moe.") for name in self.meta)
+        slots = self.slots(*logits.shape) if self.capacity else len(x)
+        weights = gate(logits, self.key("expert_used_count"), slots, plain)
+        return sum(weights[:, e:e + 1] * self.expert(x, b, e) for e in range(logits.shape[1]))
+
+    def slots(self, n_tok, n_expert):
+        """Tokens an expert may take; DeepSpeed computes this in float32."""
+        k, f32 = self.key("expert_used_count"), np.float32
+        factor = f32(self.meta["octavius.moe.capacity_factor"] * (2 if k == 2 else 1))
+        return max(int(np.ceil(f32(n_tok / n_expert) * factor)), self.meta["octavius.moe.min_capacity"])
+
     # --- the whole ----------------------------------------------------------------------------------------
 
-    def run(self, ids):
-        """Every stage of one pass over ids [T], which stand at positions 0 .. T - 1."""
-        positions, s = range(len(ids)), {}
-        s["embd"] = x = self.tensor["token_embd.weight"][np.asarray(ids)]
+    def run(self, ids, embd=None, capacity=False):
+        """Every stage of one pass over ids [T], which stand at positions 0 .. T - 1; embd [T, E]: over these rows instead."""
+        self.capacity = capacity
+        s = {}
+        s["embd"] = x = self.tensor["token_embd.weight"][np.asarray(ids)] if embd is None else np.asarray(embd, dtype=np.float64)
+        positions = range(len(x))
         for n in range(self.n_layer):
             b = f"blk.{n}."
             s[b + "attn_norm"] = h = self.norm(x, b + "attn_norm")
@@ -136,12 +164,29 @@ class Model:
             s[b + "attn_out"] = attn = self.attention(q, k, v, b, positions)
             x = x + attn
             # Without a norm of its own the feed-forward stands beside the attention and reads what that read.
-            s[b + "ffn_out"] = ffn = self.ffn(self.norm(x, b + "ffn_norm") if b + "ffn_norm.weight" in self.tensor else h, b)
+            h = self.norm(x, b + "ffn_norm") if b + "ffn_norm.weight" in self.tensor else h
+            s[b + "ffn_out"] = ffn = self.moe(h, b, s) if b + "ffn_gate_inp.weight" in self.tensor else self.ffn(h, b)
             s[b + "out"] = x = x + ffn
         s["output_norm"] = h = self.norm(x, "output_norm")
         head = "output" if "output.weight" in self.tensor else "token_embd"                # tied
         s["logits"] = plus_bias(h @ self.tensor[head + ".weight"].T, self.tensor.get("output.bias"))
         return s
+
+
+def gate(logits, k, slots, plain=False):
+    """logits [T, N] -> combine weights [T, N].  One choice weighs its probability, several are scaled to a sum of one; plain:
+    llama.cpp's rule, which scales one choice too.  An expert takes its first `slots` tokens, first choices before second."""
+    p = softmax(logits)
+    order = np.argsort(-p, axis=1, kind="stable")[:, :k]           # ties: the lowest index
+    taken, out = np.zeros(p.shape[1], dtype=int), np.zeros_like(p)
+    for rank in range(k):
+        for t, e in enumerate(order[:, rank]):
+            if taken[e] < slots:
+                out[t, e] = p[t, e]
+            taken[e] += 1
+    if k == 1 and not plain:
+        return out
+    return out / np.maximum(out.sum(1, keepdims=True), np.finfo(np.float32).eps)
 
 
 def dequantise(t):
