@@ -79,6 +79,7 @@
  *      8. tensor ops
  *      9. pictures
  *     11. vit
+ *     13. moe
  *     14. decoder
  *     15. sampler
  *     16. dialogue
@@ -293,6 +294,17 @@ typedef struct oct_sampling {
  * first row stands at position pos.  Data is valid during the call only. */
 typedef void (*oct_stage_fn)(void *user, const char *name, const float *data, int rows, int cols, int pos);
 
+/* Called for every token and every layer with experts, on the thread that called the library, in a pass's order: layer by
+ * layer.  Pointers are valid during the call only. */
+enum { OCT_MODALITIES = 3 };      /* 0 text, 1 picture, 2 cloud */
+typedef struct oct_route {
+    int            layer, position, modality, n_expert, k;
+    const float   *logits;        /* [n_expert] */
+    const int32_t *chosen;        /* [k] experts, best first */
+    const float   *weights;       /* [k] of their results; 0: dropped for want of capacity */
+} oct_route;
+typedef void (*oct_router_fn)(void *user, const oct_route *route);
+
 typedef struct oct_session_desc {
     int             n_ctx;        /* positions of the KV cache; 0: the model's, at most 4096 */
     int             n_batch;      /* tokens that pass through the layers at once; 0: 256.  Results do not depend on it */
@@ -318,6 +330,10 @@ typedef struct oct_session_desc {
     size_t          memory_bytes;
     int             image_cache;  /* so many pictures' encodings are kept, so that one fed again costs nothing; 0: 4, below 0: none.
                                      Memory of the model's allocator, taken as pictures come, given back by oct_session_close */
+    int             capacity;     /* non-zero: DeepSpeed's capacity rule with the file's factor, over the n_batch tokens of a pass,
+                                   * so that results do depend on n_batch; 0: every token gets its k experts */
+    oct_router_fn   router;       /* which experts each token meets, and why */
+    void           *router_user;
 } oct_session_desc;
 
 /* How much memory the session would take, before it is opened; nothing is allocated. */
@@ -421,6 +437,9 @@ OCT_API const float   *oct_session_logits(const oct_session *s, int *n);       /
 /* The n most probable ids at the last position, best first; probs (of softmax at temperature 1) may be NULL. */
 OCT_API int            oct_session_top(const oct_session *s, int32_t *ids, float *probs, int n);
 OCT_API float          oct_session_prob(const oct_session *s, int32_t id);     /* 0 where there is none */
+/* How often each expert of a layer was chosen for tokens of a modality since the session was opened or reset: counts [n],
+ * n at most info.n_expert.  All 0 for a layer without experts.  ARG: no such layer or modality, or n is too large. */
+OCT_API oct_result     oct_session_expert_counts(const oct_session *s, int layer, int modality, uint64_t *counts, int n, oct_error *err);
 /* Keep the first n_keep positions; forgets the pending turn. */
 OCT_API oct_result     oct_session_rewind(oct_session *s, int n_keep, oct_error *err);
 OCT_API size_t         oct_session_snapshot_bytes(const oct_session *s);
@@ -4627,7 +4646,8 @@ typedef struct oct__mm_run {
     oct__compute  *c;
     const oct__mm *jobs;
     int            n_jobs;
-    oct__acts     *acts;
+    oct__acts     *acts;                   /* what all jobs read; or, in oct__matmul_each, */
+    oct__acts *const *each;                /* [n_jobs] what each of them reads */
     int            t0, t1;                 /* tokens of this region */
     int            n_panels, chunk, least; /* of all jobs; fetched at a time, at most and at least */
     int            counter;
@@ -4635,6 +4655,7 @@ typedef struct oct__mm_run {
 /* Panels that a task fetches at once, the first being panel `first` of a job; they may go on in the next. */
 typedef struct oct__mm_unit { int job, first, n; } oct__mm_unit;
 
+static oct__acts *oct__mm_acts(const oct__mm_run *run, const oct__mm *job) { return run->each ? run->each[job - run->jobs] : run->acts; }
 static int oct__mm_panels(const oct__mat *w) { return w->rows / OCT__PANEL + (w->rows % OCT__PANEL != 0); }
 
 /* Bytes of 16 rows (or of n rows and then the last one again, copied) from column k on. */
@@ -4670,7 +4691,7 @@ static void oct__mm_ahead(const oct__mm_run *run, const oct__mm_unit *u, const o
     const int rows = OCT__MIN(next->n * OCT__PANEL, w->rows - next->first * OCT__PANEL);
     const unsigned char *from = w->data + (size_t)next->first * OCT__PANEL * w->row_bytes;
     const size_t skip = (64 - ((uintptr_t)from & 63)) & 63, bytes = (size_t)rows * w->row_bytes;
-    const size_t groups = (size_t)u->n * (size_t)OCT__MAX(1, run->acts->cols / 32);
+    const size_t groups = (size_t)u->n * (size_t)OCT__MAX(1, oct__mm_acts(run, &run->jobs[u->job])->cols / 32);
     if (bytes < skip) return;
     p->ahead = from + skip;
     p->ahead_runs = oct__cpu_runs();
@@ -4716,6 +4737,7 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scr
                          int task, size_t *work) {
     const oct__mat *w = job->w;
     const oct__kernels *k = run->c->k;
+    const oct__acts *acts = oct__mm_acts(run, job);
     for (int k0 = 0; k0 < w->cols; k0 += OCT__K_QUANT) {
         const int k1 = OCT__MIN(w->cols, k0 + OCT__K_QUANT);
         if (oct__poll(run->c, task, work, (size_t)n * OCT__PANEL * (size_t)n_panels * (size_t)(k1 - k0))) return true;
@@ -4731,7 +4753,7 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scr
             k->unpack(w->type, rows, row_bytes, k1 - k0, p);
         }
         for (int t = 0, n_tile; t < n; t += n_tile) {
-            oct__qtile tile = oct__tile_at(k, run->acts, t0 + t, k0 / OCT__K_QUANT);
+            oct__qtile tile = oct__tile_at(k, acts, t0 + t, k0 / OCT__K_QUANT);
             n_tile = tile.n;
             for (int i = 0; i < n_panels; i++, tile.next = 0) oct__mm_int8_tile(run, job, s, &tile, row, i, t0, t, k0, k1);
         }
@@ -4755,7 +4777,7 @@ static bool oct__mm_one(const oct__mm_run *run, const oct__mm *job, oct__mm_scra
     if (oct__poll(run->c, task, work, OCT__PANEL * (size_t)w->cols)) return true;
     for (int k0 = 0; k0 < w->cols; k0 += step) {
         const int k1 = OCT__MIN(w->cols, k0 + step);
-        const oct__qtile tile = oct__tile_at(k, run->acts, t, k0 / OCT__K_QUANT);
+        const oct__qtile tile = oct__tile_at(k, oct__mm_acts(run, job), t, k0 / OCT__K_QUANT);
         size_t row_bytes;
         const unsigned char *rows = oct__mm_rows(w, row, n_rows, k0, k1, s->rows, &row_bytes);
         k->mul_one(w->type, rows, row_bytes, k1 - k0, &tile, &s->panel, s->acc, s->rest);
@@ -4775,7 +4797,7 @@ static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
                           int task, size_t *work) {
     const oct__mat *w = job->w;
     const oct__kernels *k = run->c->k;
-    const oct__acts *acts = run->acts;
+    const oct__acts *acts = oct__mm_acts(run, job);
     const int n_rows = OCT__MIN(w->rows - row, n_panels * OCT__PANEL);
     const int units = acts->packed ? n / OCT__UNIT : 0, rest = n - units * OCT__UNIT;
     const size_t piece = (size_t)OCT__K_FLOAT * OCT__PANEL, stride = (size_t)n_panels * OCT__PANEL, cols = (size_t)acts->cols;
@@ -4807,8 +4829,6 @@ static void oct__mm_task(void *arg, int task) {
     oct__mm_unit u;
     size_t work = 0;
     const bool few = run->t1 - run->t0 <= 4;
-    /* equal blocks of tokens, whole tiles of every kind */
-    const int blocks = (run->t1 - run->t0 + OCT__TOKENS - 1) / OCT__TOKENS, block = ((run->t1 - run->t0) / blocks + 24) / 24 * 24;
     oct__mm_scratch_take(&a, &s);
     for (oct__mm_unit next = oct__mm_fetch(run); next.n > 0; ) {
         int j = next.job, first = next.first, left = next.n;
@@ -4818,14 +4838,17 @@ static void oct__mm_task(void *arg, int task) {
         while (left > 0) {
             const oct__mm *job = &run->jobs[j];
             const oct__type_info *type = oct__type(job->w->type);
-            const int have = oct__mm_panels(job->w) - first;
-            const bool int8 = !oct__mm_is_float(run->acts, job->w);
-            const int most = int8 && run->t1 - run->t0 <= 4 ? 1 : OCT__PANELS, step = OCT__MIN(most, OCT__MIN(left, have));
+            const oct__acts *acts = oct__mm_acts(run, job);
+            const int have = oct__mm_panels(job->w) - first, t1 = OCT__MIN(run->t1, acts->n_tok), n_tok = t1 - run->t0;
+            const bool int8 = !oct__mm_is_float(acts, job->w);
+            const int most = int8 && n_tok <= 4 ? 1 : OCT__PANELS, step = OCT__MIN(most, OCT__MIN(left, have));
+            /* equal blocks of tokens, whole tiles of every kind */
+            const int blocks = (n_tok + OCT__TOKENS - 1) / OCT__TOKENS, block = (n_tok / OCT__MAX(blocks, 1) + 24) / 24 * 24;
             s.panel.group = type->group;
             s.panel.zero_shift = type->zero_shift;
             s.panel.u_max = type->u_max;
-            for (int t = run->t0; t < run->t1; t += block) {
-                const int n = OCT__MIN(block, run->t1 - t), row = first * OCT__PANEL;
+            for (int t = run->t0; t < t1; t += block) {
+                const int n = OCT__MIN(block, t1 - t), row = first * OCT__PANEL;
                 if (int8 && n == 1 && oct__mm_has_one(run->c->k, job->w) ? oct__mm_one(run, job, &s, row, t, task, &work)
                     : int8 ? oct__mm_int8(run, job, &s, row, step, t, n, task, &work)
                            : oct__mm_float(run, job, &s, row, step, t, n, task, &work)) return;
@@ -4840,34 +4863,53 @@ static void oct__mm_task(void *arg, int task) {
         if (!few) next = oct__mm_fetch(run);
     }
 }
-/* All jobs read acts; one parallel region for all.  An aborted pass leaves y unfinished. */
+/* One parallel region for all jobs. */
+static void oct__mm_start(oct__mm_run *run) {
+    oct__compute *c = run->c;
+    int n_tok = 0;                         /* the most that a job has */
+    run->n_panels = 0;
+    for (int j = 0; j < run->n_jobs; j++) {
+        oct__acts *acts = oct__mm_acts(run, &run->jobs[j]);
+        run->n_panels += oct__mm_panels(run->jobs[j].w);
+        n_tok = OCT__MAX(n_tok, acts->n_tok);
+        if (acts->n_tok >= OCT__UNIT && !acts->packed && oct__mm_is_float(acts, run->jobs[j].w)) oct__acts_pack(c, acts);
+    }
+    /* a whole number of tiles: 48 is one of 4, 6 and 8 */
+    const int region = oct__region(c, n_tok) == n_tok ? n_tok : 48;
+    /* with few tokens, about 128 KiB; else what meets tokens together */
+    const size_t panel_bytes = OCT__PANEL * run->jobs[0].w->row_bytes;
+    run->chunk = OCT__MAX(1, OCT__MIN(OCT__PANELS, run->n_panels / (c->pool.n_threads * 4)));
+    run->least = run->chunk;
+    if (n_tok <= 4) {
+        run->chunk = OCT__MAX(2, (int)(((size_t)1 << 17) / panel_bytes + 1) & ~1);
+        run->least = (int)OCT__MAX(1, ((size_t)1 << 14) / panel_bytes);
+    }
+    for (run->t0 = 0; run->t0 < n_tok; run->t0 = run->t1) {
+        run->t1 = OCT__MIN(run->t0 + region, n_tok);
+        run->counter = 0;
+        if (oct__foreign(c) ? oct__ask(c) : oct__aborted(c)) return;
+        oct__parallel(&c->pool, oct__mm_task, run);
+    }
+}
+/* All jobs read acts.  An aborted pass leaves y unfinished. */
 static void oct__matmul(oct__compute *c, const oct__mm *jobs, int n_jobs, oct__acts *acts) {
     oct__mm_run run;
-    /* a whole number of tiles: 48 is one of 4, 6 and 8 */
-    const int region = oct__region(c, acts->n_tok) == acts->n_tok ? acts->n_tok : 48;
     run.c = c;
     run.jobs = jobs;
     run.n_jobs = n_jobs;
     run.acts = acts;
-    run.n_panels = 0;
-    for (int j = 0; j < n_jobs; j++) {
-        run.n_panels += oct__mm_panels(jobs[j].w);
-        if (acts->n_tok >= OCT__UNIT && !acts->packed && oct__mm_is_float(acts, jobs[j].w)) oct__acts_pack(c, acts);
-    }
-    /* with few tokens, about 128 KiB; else what meets tokens together */
-    const size_t panel_bytes = OCT__PANEL * jobs[0].w->row_bytes;
-    run.chunk = OCT__MAX(1, OCT__MIN(OCT__PANELS, run.n_panels / (c->pool.n_threads * 4)));
-    run.least = run.chunk;
-    if (acts->n_tok <= 4) {
-        run.chunk = OCT__MAX(2, (int)(((size_t)1 << 17) / panel_bytes + 1) & ~1);
-        run.least = (int)OCT__MAX(1, ((size_t)1 << 14) / panel_bytes);
-    }
-    for (run.t0 = 0; run.t0 < acts->n_tok; run.t0 = run.t1) {
-        run.t1 = OCT__MIN(run.t0 + region, acts->n_tok);
-        run.counter = 0;
-        if (oct__foreign(c) ? oct__ask(c) : oct__aborted(c)) return;
-        oct__parallel(&c->pool, oct__mm_task, &run);
-    }
+    run.each = NULL;
+    oct__mm_start(&run);
+}
+/* Job i reads acts[i], of any number of tokens; n_jobs >= 1. */
+static void oct__matmul_each(oct__compute *c, const oct__mm *jobs, int n_jobs, oct__acts *const *acts) {
+    oct__mm_run run;
+    run.c = c;
+    run.jobs = jobs;
+    run.n_jobs = n_jobs;
+    run.acts = NULL;
+    run.each = acts;
+    oct__mm_start(&run);
 }
 
 /* --- norm, rope, activations, sums ------------------------------------------------------------------ */
@@ -7409,6 +7451,313 @@ static oct_result oct__vit_encode(const oct__vit *v, const oct__compute *like, c
 }
 
 /* ==========================================================================
+ * MARK: - 13. moe
+ * ==========================================================================
+ * A layer whose feed-forward is several, the experts, of which each token meets
+ * k.  The router, a matrix in F32 whatever the file's type, gives a logit for
+ * each expert; the largest k are chosen, ties to the lowest index, and weigh
+ * what softmax over all experts gives them, scaled to a sum of one.  Noise on
+ * the second choice, which the official MoE-LLaVA draws, is left out.
+ *
+ * A prompt's tokens are sorted by expert and each group goes through the matmul
+ * of dense layers, all experts in one region; a single token touches only its
+ * experts' bytes.  A token's k results are added in the order of its choices.
+ * Nothing depends on who else is in a group, except with a capacity: then an
+ * expert takes so many of the pass's tokens and no more, as DeepSpeed has it.
+ */
+enum { OCT__MAX_EXPERTS = 384 };
+
+typedef struct oct__expert {
+    oct__mat     w;                        /* [rows, cols] */
+    const float *b;                        /* [rows] or NULL */
+} oct__expert;
+
+/* Of one layer. */
+typedef struct oct__moe {
+    int          n_expert, n_ff;           /* n_expert 0: a dense layer */
+    const float *router;                   /* [(n_expert + 15) / 16][n_embd, 16] panels */
+    oct__expert *up, *gate, *down;         /* [n_expert] of [n_ff, n_embd] twice, [n_embd, n_ff]; no gate: GELU.  One block, up's */
+} oct__moe;
+
+/* How choices are weighed; of a network. */
+typedef struct oct__moe_rule {
+    int   k;                               /* experts a token meets; 0: no layer has experts */
+    bool  raw_one;                         /* a single choice weighs its probability (Switch), else 1 (llama.cpp) */
+    bool  has_capacity;                    /* the file gives what follows */
+    float factor;                          /* capacity: ceil(n_tok / n_expert * factor * k), */
+    int   min_capacity;                    /* and at least this */
+} oct__moe_rule;
+
+/* Buffers of a pass; a row is one choice of one token. */
+typedef struct oct__moe_scratch {
+    float      *logits;                    /* [n_tok, n_expert] */
+    int32_t    *chosen;                    /* [n_tok, k] experts, best first */
+    float      *weights;                   /* [n_tok, k]; 0: dropped, not computed */
+    int32_t    *row;                       /* [n_tok, k] where the choice's result lies */
+    int32_t    *token;                     /* [n_tok * k] of each row */
+    int32_t    *taken;                     /* [n_expert] */
+    float      *x;                         /* [n_tok * k, n_embd] tokens by expert, then the results */
+    float      *gate, *up;                 /* [n_tok * k, n_ff] */
+    oct__acts  *acts;                      /* [n_expert] views of the pass's: the rows of each expert with work */
+    oct__acts **each;                      /* [2 * n_expert] of each job */
+    oct__mm    *jobs;                      /* [2 * n_expert] */
+} oct__moe_scratch;
+
+static void oct__moe_take(oct__arena *a, oct__moe_scratch *s, int n_batch, int k, int n_expert, int n_embd, int n_ff) {
+    const size_t rows = (size_t)n_batch * (size_t)k, n = (size_t)n_expert;
+    s->logits = OCT__TAKE(a, float, (size_t)n_batch * n);
+    s->chosen = OCT__TAKE(a, int32_t, rows);
+    s->weights = OCT__TAKE(a, float, rows);
+    s->row = OCT__TAKE(a, int32_t, rows);
+    s->token = OCT__TAKE(a, int32_t, rows);
+    s->taken = OCT__TAKE(a, int32_t, n);
+    s->x = OCT__TAKE(a, float, rows * (size_t)n_embd);
+    s->gate = OCT__TAKE(a, float, rows * (size_t)n_ff);
+    s->up = OCT__TAKE(a, float, rows * (size_t)n_ff);
+    s->acts = OCT__TAKE(a, oct__acts, n);
+    s->each = OCT__TAKE(a, oct__acts *, 2 * n);
+    s->jobs = OCT__TAKE(a, oct__mm, 2 * n);
+}
+
+/* Row e of the router into its panel. */
+static void oct__moe_router_row(float *router, int e, const float *row, int n_embd) {
+    float *panel = router + (size_t)(e / OCT__PANEL) * (size_t)n_embd * OCT__PANEL + e % OCT__PANEL;
+    for (int i = 0; i < n_embd; i++) panel[(size_t)i * OCT__PANEL] = row[i];
+}
+
+/* --- choosing ----------------------------------------------------------------------------- */
+
+/* The k largest logits, best first, and their probabilities.  NaN is no larger than anything, so that k different experts
+ * are chosen whatever a broken model says. */
+static void oct__route_token(const oct__kernels *kernels, const float *logits, int n_expert, int k, int32_t *chosen, float *probs) {
+    float e[OCT__MAX_EXPERTS] = { 0 }, sum = 0.0f;
+    bool taken[OCT__MAX_EXPERTS] = { false };
+    for (int r = 0; r < k; r++) {
+        int best = -1;
+        for (int i = 0; i < n_expert; i++)
+            if (!taken[i] && (best < 0 || logits[i] > logits[best])) best = i;
+        taken[best] = true;
+        chosen[r] = best;
+    }
+    for (int i = 0; i < n_expert; i++) e[i] = logits[i] - logits[chosen[0]];
+    kernels->expv(e, e, n_expert);
+    for (int i = 0; i < n_expert; i++) sum += e[i];
+    for (int r = 0; r < k; r++) probs[r] = e[chosen[r]] / sum;
+}
+/* Probabilities of what is left to a token [k] become weights.  Both dropped: all stay 0. */
+static void oct__route_weigh(const oct__moe_rule *rule, float *p) {
+    float sum = 0.0f;
+    if (rule->k == 1 && rule->raw_one) return;
+    for (int r = 0; r < rule->k; r++) sum += p[r];
+    for (int r = 0; r < rule->k; r++) p[r] /= OCT__MAX(sum, FLT_EPSILON);
+}
+/* Tokens that an expert may take.  In float, as DeepSpeed 0.9.5 does it: with 25 tokens, 3 experts, k 2 and factor 0.9 that is
+ * 15, where exact arithmetic gives 16 (deepspeed/moe/sharded_moe.py, _capacity). */
+static int oct__moe_capacity(const oct__moe_rule *rule, int n_tok, int n_expert) {
+    const float c = ceilf((float)((double)n_tok / n_expert) * (rule->factor * (float)rule->k));
+    return OCT__MAX(c < (float)n_tok ? (int)c : n_tok, rule->min_capacity);
+}
+/* Experts take tokens in order, all first choices before any second one; what exceeds the capacity gets probability 0.  A
+ * dropped choice counts too, and so do first choices that weigh nothing.  With k = 1 the official code keeps a random
+ * choice of tokens; here the first ones stay. */
+static void oct__route_drop(const oct__moe_rule *rule, const int32_t *chosen, float *probs, int n_tok, int n_expert, int32_t *taken) {
+    const int capacity = oct__moe_capacity(rule, n_tok, n_expert), k = rule->k;
+    memset(taken, 0, (size_t)n_expert * sizeof *taken);
+    for (int r = 0; r < k; r++)
+        for (int t = 0; t < n_tok; t++)
+            if (taken[chosen[t * k + r]]++ >= capacity) probs[t * k + r] = 0.0f;
+}
+
+typedef struct oct__moe_run {
+    oct__compute        *c;
+    const oct__moe      *moe;
+    const oct__moe_rule *rule;
+    oct__moe_scratch    *s;
+    const float         *x;                /* [n_tok, n_embd] */
+    float               *y;                /* the same */
+    int                  n_tok, n_embd, n_acts;
+    bool                 gather;           /* fill acts with tokens, else with what the gates and ups come to */
+    int                  counter;
+} oct__moe_run;
+
+/* Logits and choices of 12 tokens at a time.  The sums are those of oct__matmul. */
+static void oct__route_task(void *arg, int task) {
+    oct__moe_run *run = (oct__moe_run *)arg;
+    const oct__kernels *k = run->c->k;
+    const oct__moe_scratch *s = run->s;
+    const int n_expert = run->moe->n_expert, panels = (n_expert + OCT__PANEL - 1) / OCT__PANEL, top = run->rule->k;
+    const size_t cols = (size_t)run->n_embd, stride = (size_t)panels * OCT__PANEL;
+    oct__arena a = oct__task_arena(run->c, task);
+    float *acc = OCT__TAKE(&a, float, OCT__UNIT * stride);              /* [12, panels * 16] */
+    int t0;
+    while ((t0 = oct__fetch(&run->counter) * OCT__UNIT) < run->n_tok) {
+        const int n = OCT__MIN(OCT__UNIT, run->n_tok - t0);
+        for (int k0 = 0; k0 < run->n_embd; k0 += OCT__K_FLOAT)
+            k->mul_f(run->moe->router + (size_t)k0 * OCT__PANEL, cols * OCT__PANEL, panels, OCT__MIN(OCT__K_FLOAT, run->n_embd - k0),
+                     run->x + (size_t)t0 * cols + k0, cols, n, acc, stride, k0 ? OCT__MUL_ADD : OCT__MUL_SET);
+        for (int t = 0; t < n; t++) {
+            float *logits = s->logits + (size_t)(t0 + t) * (size_t)n_expert;
+            const size_t at = (size_t)(t0 + t) * (size_t)top;
+            memcpy(logits, acc + (size_t)t * stride, (size_t)n_expert * sizeof *logits);
+            oct__route_token(k, logits, n_expert, top, s->chosen + at, s->weights + at);
+        }
+    }
+}
+/* From x [n_tok, n_embd] to logits, chosen and weights. */
+static void oct__moe_route(oct__moe_run *run, bool capacity) {
+    const oct__moe_scratch *s = run->s;
+    run->counter = 0;
+    oct__parallel_if(run->c, (size_t)run->n_tok * (size_t)run->n_embd * OCT__PANEL, oct__route_task, run);
+    if (capacity) oct__route_drop(run->rule, s->chosen, s->weights, run->n_tok, run->moe->n_expert, s->taken);
+    for (int t = 0; t < run->n_tok; t++) oct__route_weigh(run->rule, s->weights + (size_t)t * (size_t)run->rule->k);
+}
+
+/* --- running the experts ---------------------------------------------------------------------- */
+
+/* Rows [row, row + n) of acts, which are as wide as cols, as activations by themselves: their tiles begin anew. */
+static oct__acts oct__acts_part(const oct__kernels *k, const oct__acts *acts, const float *x, int row, int n, int cols, bool quantised) {
+    oct__acts part = *acts;
+    const size_t at = (size_t)row, groups = (size_t)(cols / 32);
+    part.x = x + at * (size_t)cols;
+    part.n_tok = n;
+    part.cols = cols;
+    part.quantised = quantised && cols % 32 == 0;
+    part.packed = false;
+    part.q += at * groups * (size_t)k->words;
+    part.rest += at * groups * (size_t)k->words;
+    part.list += at * groups;
+    part.ends += at * (oct__pieces(cols) + 1);
+    part.f += at * (size_t)cols;
+    return part;
+}
+/* The numbers of a view's tile from its row t0 on: tokens, or what their gate and up come to. */
+static void oct__moe_fill_tile(const oct__moe_run *run, oct__acts *acts, int t0) {
+    const oct__kernels *k = run->c->k;
+    const oct__moe_scratch *s = run->s;
+    const int n = OCT__MIN(k->tile, acts->n_tok - t0);
+    const size_t cols = (size_t)acts->cols;
+    for (int t = t0; t < t0 + n; t++) {
+        const size_t row = (size_t)(acts->x - (run->gather ? s->x : s->up)) / cols + (size_t)t;
+        float *up = s->up + row * cols;
+        if (run->gather) memcpy(s->x + row * cols, run->x + (size_t)s->token[row] * cols, cols * sizeof *s->x);
+        else if (run->moe->gate) k->silu_mul(up, s->gate + row * cols, up, acts->cols);
+        else k->gelu(up, up, acts->cols, OCT__GELU_TANH);
+    }
+    if (acts->quantised) oct__acts_tile(k, acts, t0);
+}
+/* Fetches tiles, counted through all views. */
+static void oct__moe_fill_task(void *arg, int task) {
+    oct__moe_run *run = (oct__moe_run *)arg;
+    const int tile = run->c->k->tile;
+    int i, view = 0, before = 0;                                         /* tiles of the views before this one */
+    OCT__UNUSED(task);
+    while ((i = oct__fetch(&run->counter), view < run->n_acts)) {
+        for (; view < run->n_acts; view++) {
+            const int n = (run->s->acts[view].n_tok + tile - 1) / tile;
+            if (i < before + n) break;
+            before += n;
+        }
+        if (view < run->n_acts) oct__moe_fill_tile(run, &run->s->acts[view], (i - before) * tile);
+    }
+}
+static void oct__moe_fill(oct__moe_run *run, bool gather, int rows, int cols) {
+    run->gather = gather;
+    run->counter = 0;
+    oct__parallel_if(run->c, (size_t)rows * (size_t)cols, oct__moe_fill_task, run);
+}
+/* Sorts the choices that weigh something by expert, within one by token.  taken [e]: rows of expert e; how many in all. */
+static int oct__moe_sort(const oct__moe_run *run) {
+    const oct__moe_scratch *s = run->s;
+    const int n_choices = run->n_tok * run->rule->k, n_expert = run->moe->n_expert;
+    int rows = 0;
+    memset(s->taken, 0, (size_t)n_expert * sizeof *s->taken);
+    for (int i = 0; i < n_choices; i++)
+        if (s->weights[i] != 0.0f) s->taken[s->chosen[i]]++;
+    for (int e = 0, n; e < n_expert; e++, rows += n) {                    /* where each begins, for now */
+        n = s->taken[e];
+        s->taken[e] = rows;
+    }
+    for (int i = 0; i < n_choices; i++) {
+        if (s->weights[i] == 0.0f) continue;
+        s->row[i] = s->taken[s->chosen[i]]++;
+        s->token[s->row[i]] = i / run->rule->k;
+    }
+    for (int e = n_expert - 1; e > 0; e--) s->taken[e] -= s->taken[e - 1];
+    return rows;
+}
+static void oct__moe_job(oct__moe_run *run, int i, const oct__expert *expert, float *y, int row, oct__acts *acts) {
+    oct__mm *job = &run->s->jobs[i];
+    job->w = &expert->w;
+    job->bias = expert->b;
+    job->y = y + (size_t)row * (size_t)expert->w.rows;
+    job->y_stride = (size_t)expert->w.rows;
+    run->s->each[i] = acts;
+}
+/* y of one token at a time: its results in the order of its choices. */
+static void oct__moe_join_task(void *arg, int task) {
+    oct__moe_run *run = (oct__moe_run *)arg;
+    const oct__moe_scratch *s = run->s;
+    const size_t cols = (size_t)run->n_embd;
+    int t;
+    OCT__UNUSED(task);
+    while ((t = oct__fetch(&run->counter)) < run->n_tok) {
+        float *y = run->y + (size_t)t * cols;
+        memset(y, 0, cols * sizeof *y);
+        for (int i = t * run->rule->k; i < (t + 1) * run->rule->k; i++) {
+            const float w = s->weights[i], *from = s->x + (size_t)s->row[i] * cols;
+            if (w == 0.0f) continue;
+            for (size_t j = 0; j < cols; j++) y[j] += w * from[j];
+        }
+    }
+}
+/* Jobs of the first half of every expert with work; their rows follow each other. */
+static int oct__moe_jobs_up(oct__moe_run *run, const oct__acts *acts, bool quantised) {
+    const oct__moe_scratch *s = run->s;
+    const oct__moe *moe = run->moe;
+    const bool one = run->n_tok == 1;                                    /* all read the same row */
+    int n_jobs = 0;
+    run->n_acts = 0;
+    for (int e = 0, row = 0; e < moe->n_expert; row += s->taken[e++]) {
+        if (s->taken[e] == 0) continue;
+        oct__acts *view = &s->acts[one ? 0 : run->n_acts];
+        *view = oct__acts_part(run->c->k, acts, s->x, one ? 0 : row, s->taken[e], run->n_embd, quantised);
+        run->n_acts = (int)(view - s->acts) + 1;
+        if (moe->gate) oct__moe_job(run, n_jobs++, &moe->gate[e], s->gate, row, view);
+        oct__moe_job(run, n_jobs++, &moe->up[e], s->up, row, view);
+    }
+    return n_jobs;
+}
+static int oct__moe_jobs_down(oct__moe_run *run, const oct__acts *acts, bool quantised) {
+    const oct__moe_scratch *s = run->s;
+    const oct__moe *moe = run->moe;
+    run->n_acts = 0;
+    for (int e = 0, row = 0; e < moe->n_expert; row += s->taken[e++]) {
+        if (s->taken[e] == 0) continue;
+        oct__acts *view = &s->acts[run->n_acts];
+        *view = oct__acts_part(run->c->k, acts, s->up, row, s->taken[e], moe->n_ff, quantised);
+        oct__moe_job(run, run->n_acts++, &moe->down[e], s->x, row, view);
+    }
+    return run->n_acts;
+}
+/* After oct__moe_route: y [n_tok, n_embd] of x.  acts: room for n_tok * k rows; its contents go. */
+static void oct__moe_experts(oct__moe_run *run, const oct__acts *acts, bool any_quantised) {
+    oct__compute *c = run->c;
+    const oct__moe_scratch *s = run->s;
+    const bool quantised = any_quantised && !c->exact;
+    const int rows = oct__moe_sort(run);
+    if (rows > 0) {
+        int n_jobs = oct__moe_jobs_up(run, acts, quantised);
+        oct__moe_fill(run, true, rows, run->n_embd);
+        oct__matmul_each(c, s->jobs, n_jobs, s->each);
+        n_jobs = oct__moe_jobs_down(run, acts, quantised);
+        oct__moe_fill(run, false, rows, run->moe->n_ff);
+        oct__matmul_each(c, s->jobs, n_jobs, s->each);
+    }
+    run->counter = 0;
+    oct__parallel_if(c, (size_t)run->n_tok * (size_t)run->rule->k * (size_t)run->n_embd, oct__moe_join_task, run);
+}
+
+/* ==========================================================================
  * MARK: - 14. decoder
  * ==========================================================================
  * Binds a file's tensors to a network, and runs it: one pass for any number of
@@ -7435,6 +7784,7 @@ typedef struct oct__layer {
     oct__linear q, k, v, o;             /* [n_head * d_head, n_embd], [n_kv * d_head, n_embd] twice, [n_embd, n_head * d_head] */
     oct__linear gate, up, down;         /* [n_ff, n_embd] twice, [n_embd, n_ff]; no gate: GELU */
     int         n_ff;
+    oct__moe    moe;                    /* or experts in their place */
 } oct__layer;
 
 /* The network, as the file describes it. */
@@ -7450,6 +7800,8 @@ typedef struct oct__net {
     double      *inv_freq;              /* [n_rot / 2] radians per position, scaling included */
     float        rope_gain;             /* YaRN's factor on cos and sin, else 1 */
     bool         any_quantised;         /* some matmul may take int8 activations */
+    oct__moe_rule moe;                  /* k 0: no layer has experts */
+    int          n_expert, moe_ff;      /* the most experts of a layer, and their widest FFN */
     float       *vectors;               /* norms and biases as aligned F32; everything above points in here or into the file */
     size_t       vectors_used, vectors_cap;       /* floats */
 } oct__net;
@@ -7609,12 +7961,120 @@ static oct_result oct__bind_attention(oct__binder *b, oct__layer *l, int i) {
     return oct__bind_linear(b, &l->o, i, "attn_output", net->n_embd, n_q, true);
 }
 
+/* One part of all experts: stacked [n_expert, rows, cols], one slab an expert; or, as llama.cpp's files were before 2024, a
+ * matrix for each, "blk.N.ffn_up.E.weight". */
+static oct_result oct__bind_experts(oct__binder *b, oct__expert *experts, int n_expert, int i, const char *name, int rows, int cols) {
+    char full[96], end[64];
+    const float *biases = NULL;                         /* [n_expert, rows] */
+    snprintf(end, sizeof end, "%s_exps.weight", name);
+    const oct_tensor *t = oct__bind_find(b, i, end, full, sizeof full);
+    oct_result r = OCT_OK;
+    for (int e = 0; !t && e < n_expert && !r; e++) {
+        snprintf(end, sizeof end, "%s.%d.weight", name, e);
+        r = oct__bind_mat(b, &experts[e].w, i, end, rows, cols, e > 0);
+        if (!experts[0].w.data && !r)
+            r = oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': missing, expected [%d, %d, %d]", full, cols, rows, n_expert);
+    }
+    if (!t) return r;
+    if (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != n_expert || t->ne[3] != 1)
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': shape [%lld, %lld, %lld, %lld], expected [%d, %d, %d]", full, (long long)t->ne[0],
+                         (long long)t->ne[1], (long long)t->ne[2], (long long)t->ne[3], cols, rows, n_expert);
+    if (!oct__type(t->type))
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%s': type %s, expected F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K or IQ4_NL",
+                         full, t->type_name);
+    if (oct__type(t->type)->block_elems > 1) b->net->any_quantised = true;
+    snprintf(end, sizeof end, "%s_exps.bias", name);
+    r = oct__bind_vec(b, &biases, i, end, n_expert, rows, false);
+    for (int e = 0; e < n_expert && !r; e++) {
+        oct__mat *w = &experts[e].w;
+        w->type = t->type;
+        w->rows = rows;
+        w->cols = cols;
+        w->row_bytes = oct__row_bytes(t->type, cols);
+        w->data = (const unsigned char *)t->data + (size_t)e * (size_t)rows * w->row_bytes;
+        if (biases) experts[e].b = biases + (size_t)e * (size_t)rows;
+    }
+    return r;
+}
+/* The router's rows as panels of F32, as the kernels multiply them; rows past the last expert are zero. */
+static oct_result oct__bind_router(oct__binder *b, oct__moe *moe, int i, const oct_tensor *t) {
+    oct__net *net = b->net;
+    const size_t cols = (size_t)net->n_embd, n = ((size_t)moe->n_expert + 15) / 16 * 16, row_bytes = oct__row_bytes(t->type, net->n_embd);
+    oct_result r = oct__bind_check(b, t, moe->n_expert, net->n_embd);
+    if (r) return r;
+    if (oct__type(t->type)->block_elems != 1)
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%.*s': type %s, expected F32, F16 or BF16", OCT__S(t->name), t->type_name);
+    float *router = net->vectors + net->vectors_used, *row = OCT__NEW(b->a, float, cols);
+    if (!row || n * cols > net->vectors_cap - net->vectors_used) {
+        oct__free(b->a, row);
+        return oct__fail(b->err, OCT_E_MEMORY, "out of memory for the router of layer %d", i);
+    }
+    net->vectors_used += n * cols;
+    memset(router, 0, n * cols * sizeof *router);
+    for (int e = 0; e < moe->n_expert; e++) {
+        oct__dequant_row(t->type, (const unsigned char *)t->data + (size_t)e * row_bytes, row, net->n_embd);
+        oct__moe_router_row(router, e, row, net->n_embd);
+    }
+    oct__free(b->a, row);
+    moe->router = router;
+    return OCT_OK;
+}
+/* How the file's layers choose; read once. */
+static oct_result oct__bind_moe_rule(oct__binder *b) {
+    oct__moe_rule *rule = &b->net->moe;
+    double factor = 0.0;
+    int64_t min_capacity = 0;
+    oct_result r;
+    if (rule->k) return OCT_OK;
+    if ((r = oct__net_need_int(b, "expert_used_count", 1, OCT__MAX_EXPERTS, &rule->k)) != OCT_OK ||
+        (r = oct__gguf_real(b->g, "octavius.moe.capacity_factor", 0.0, 1e6, 0.0, &factor, b->err)) != OCT_OK ||
+        (r = oct__gguf_int(b->g, "octavius.moe.min_capacity", 0, INT_MAX, 0, &min_capacity, b->err)) != OCT_OK)
+        return r;
+    const bool has_min = oct__gguf_find(b->g, "octavius.moe.min_capacity") != NULL;
+    rule->has_capacity = oct__gguf_find(b->g, "octavius.moe.capacity_factor") != NULL;
+    rule->factor = (float)factor;
+    rule->min_capacity = (int)min_capacity;
+    rule->raw_one = rule->has_capacity || has_min || !oct__str_is(b->arch, "llama");
+    return OCT_OK;
+}
+/* How many experts there are the router says, and how wide they are the first up matrix. */
+static oct_result oct__bind_moe(oct__binder *b, oct__layer *l, int i, const oct_tensor *router) {
+    oct__net *net = b->net;
+    oct__moe *moe = &l->moe;
+    char full[96];
+    oct_result r = oct__bind_moe_rule(b);
+    if (r) return r;
+    if (router->ne[1] < net->moe.k || router->ne[1] > OCT__MAX_EXPERTS)
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%.*s': %lld experts, expected %d (as many as a token uses) to %d", OCT__S(router->name),
+                         (long long)router->ne[1], net->moe.k, (int)OCT__MAX_EXPERTS);
+    const int n_expert = (int)router->ne[1];
+    const oct_tensor *up = oct__bind_find(b, i, "ffn_up.0.weight", full, sizeof full);
+    if (!up) up = oct__bind_find(b, i, "ffn_up_exps.weight", full, sizeof full);
+    if (!up) return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': missing, expected [%d, width, %d]", full, net->n_embd, n_expert);
+    if (up->ne[1] < 1 || up->ne[1] > OCT__MAX_WIDTH)
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': %lld rows, expected 1 to %d", full, (long long)up->ne[1], OCT__MAX_WIDTH);
+    moe->up = OCT__NEW(b->a, oct__expert, 3 * (size_t)n_expert);
+    if (!moe->up) return oct__fail(b->err, OCT_E_MEMORY, "out of memory for %d experts", n_expert);
+    memset(moe->up, 0, 3 * (size_t)n_expert * sizeof *moe->up);
+    moe->n_expert = n_expert;
+    moe->n_ff = (int)up->ne[1];
+    moe->down = moe->up + n_expert;
+    moe->gate = oct__str_is(b->arch, "phi2") ? NULL : moe->up + 2 * n_expert;
+    net->n_expert = OCT__MAX(net->n_expert, n_expert);
+    net->moe_ff = OCT__MAX(net->moe_ff, moe->n_ff);
+    if ((r = oct__bind_router(b, moe, i, router)) != OCT_OK ||
+        (r = oct__bind_experts(b, moe->up, n_expert, i, "ffn_up", moe->n_ff, net->n_embd)) != OCT_OK ||
+        (moe->gate && (r = oct__bind_experts(b, moe->gate, n_expert, i, "ffn_gate", moe->n_ff, net->n_embd)) != OCT_OK))
+        return r;
+    return oct__bind_experts(b, moe->down, n_expert, i, "ffn_down", net->n_embd, moe->n_ff);
+}
+
 /* The FFN's width is read off its first tensor, within bounds: files may give it per layer. */
 static oct_result oct__bind_ffn(oct__binder *b, oct__layer *l, int i) {
     oct__net *net = b->net;
     char full[96];
-    if (oct__bind_find(b, i, "ffn_gate_inp.weight", full, sizeof full))
-        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%s': mixture-of-experts layers are not supported by this version", full);
+    const oct_tensor *router = oct__bind_find(b, i, "ffn_gate_inp.weight", full, sizeof full);
+    if (router) return oct__bind_moe(b, l, i, router);
     const oct_tensor *up = oct__bind_find(b, i, "ffn_up.weight", full, sizeof full);
     if (!up) return oct__bind_missing(b, full, net->n_ff, net->n_embd);
     if (up->ne[1] < 1 || up->ne[1] > OCT__MAX_WIDTH)
@@ -7761,17 +8221,21 @@ static oct_result oct__bind_room(oct__binder *b) {
     size_t n = 0;
     for (size_t i = 0; i < b->g->n_tensors; i++) {
         const oct_tensor *t = &b->g->tensors[i];
-        const bool small = t->n_dims == 1 || oct__str_find(t->name, oct__str("_norm."), 0) != SIZE_MAX;
-        if (small && oct__type(t->type) && oct__type(t->type)->block_elems == 1 &&
+        const bool router = oct__str_find(t->name, oct__str("ffn_gate_inp."), 0) != SIZE_MAX;
+        const bool small = t->n_dims == 1 || oct__str_find(t->name, oct__str("_norm."), 0) != SIZE_MAX ||
+                           oct__str_find(t->name, oct__str("_exps.bias"), 0) != SIZE_MAX;
+        if (router && t->ne[0] == b->net->n_embd && t->ne[1] <= OCT__MAX_EXPERTS)           /* whole panels */
+            n += (size_t)t->ne[0] * (((size_t)t->ne[1] + 15) & ~(size_t)15);
+        else if (small && oct__type(t->type) && oct__type(t->type)->block_elems == 1 &&
             oct__add(&n, n, ((size_t)(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]) + 15) & ~(size_t)15))
             return oct__fail(b->err, OCT_E_FORMAT, "the file's vectors are too many");
     }
     b->net->vectors = OCT__NEW(b->a, float, n);
     b->net->vectors_cap = n;
     b->net->layers = OCT__NEW(b->a, oct__layer, (size_t)b->net->n_layer);
+    if (b->net->layers) memset(b->net->layers, 0, (size_t)b->net->n_layer * sizeof(oct__layer));
     if (!b->net->vectors || !b->net->layers)
         return oct__fail(b->err, OCT_E_MEMORY, "out of memory for the norms and biases of %d layers", b->net->n_layer);
-    memset(b->net->layers, 0, (size_t)b->net->n_layer * sizeof(oct__layer));
     return OCT_OK;
 }
 
@@ -7797,6 +8261,7 @@ static oct_result oct__bind_ends(oct__binder *b) {
 }
 
 static void oct__net_free(oct__net *net, const oct_allocator *a) {
+    for (int i = 0; net->layers && i < net->n_layer; i++) oct__free(a, net->layers[i].moe.up);
     oct__free(a, net->layers);
     oct__free(a, net->inv_freq);
     oct__free(a, net->vectors);
@@ -7861,6 +8326,11 @@ typedef struct oct__pass {
     oct__acts       acts;
     const int32_t  *ids;                /* [n_tok] of the pass under way, from position pos on; negative: a given row */
     const float    *rows;               /* [number of negative ids, n_embd] those rows, in order */
+    oct__moe_scratch moe;
+    bool            capacity;           /* experts are limited as the file says */
+    oct_router_fn   router;
+    void           *router_user;
+    uint64_t       *counts;             /* [n_layer, OCT_MODALITIES, n_expert] choices so far */
     int             pos, n_tok;
     bool            finish;             /* logits wanted */
 } oct__pass;
@@ -7888,7 +8358,11 @@ static void oct__pass_take(oct__arena *a, oct__pass *p, int n_ctx, oct_kv_type k
     p->up = OCT__TAKE(a, float, n * (size_t)net->n_ff);
     p->cs = OCT__TAKE(a, float, n * (size_t)net->n_rot);
     p->logits = OCT__TAKE(a, float, (size_t)(p->stage ? OCT__STAGE_ROWS : 1) * (size_t)net->n_vocab);
-    oct__acts_take(a, &p->acts, p->n_batch, OCT__MAX(OCT__MAX(net->n_embd, net->n_out), net->n_ff));
+    const int rows = p->n_batch * OCT__MAX(net->moe.k, 1), n_ff = OCT__MAX(net->n_ff, net->moe_ff);
+    oct__acts_take(a, &p->acts, rows, OCT__MAX(OCT__MAX(net->n_embd, net->n_out), n_ff));
+    if (net->moe.k == 0) return;
+    oct__moe_take(a, &p->moe, p->n_batch, net->moe.k, net->n_expert, net->n_embd, net->moe_ff);
+    p->counts = OCT__TAKE(a, uint64_t, (size_t)net->n_layer * OCT_MODALITIES * (size_t)net->n_expert);
 }
 
 /* Shows a stage to whoever asked; layer -1: a name without one. */
@@ -7965,6 +8439,43 @@ static void oct__layer_ffn(oct__pass *p, const oct__layer *l) {
     oct__matmul(p->compute, &job, 1, &p->acts);
 }
 
+/* Counts what was chosen, and tells whoever wants to know.  Modality: ids below 0 are rows of a picture (-1) or a cloud (-2). */
+static void oct__layer_routes(const oct__pass *p, const oct__moe *moe, int i) {
+    const int k = p->net->moe.k, n_expert = p->net->n_expert;
+    for (int t = 0; t < p->n_tok; t++) {
+        oct_route route;
+        route.layer = i;
+        route.position = p->pos + t;
+        route.modality = p->ids[t] >= 0 ? 0 : OCT__MIN(-p->ids[t], OCT_MODALITIES - 1);
+        route.n_expert = moe->n_expert;
+        route.k = k;
+        route.logits = p->moe.logits + (size_t)t * (size_t)moe->n_expert;
+        route.chosen = p->moe.chosen + (size_t)t * (size_t)k;
+        route.weights = p->moe.weights + (size_t)t * (size_t)k;
+        uint64_t *counts = p->counts + ((size_t)i * OCT_MODALITIES + (size_t)route.modality) * (size_t)n_expert;
+        for (int r = 0; r < k; r++) counts[route.chosen[r]] += route.weights[r] != 0.0f;
+        if (p->router) p->router(p->router_user, &route);
+    }
+}
+
+/* The experts' part of a layer, from the norm in p->xn into p->out. */
+static void oct__layer_moe(oct__pass *p, const oct__moe *moe, int i) {
+    oct__moe_run run;
+    memset(&run, 0, sizeof run);
+    run.c = p->compute;
+    run.moe = moe;
+    run.rule = &p->net->moe;
+    run.s = &p->moe;
+    run.x = p->xn;
+    run.y = p->out;
+    run.n_tok = p->n_tok;
+    run.n_embd = p->net->n_embd;
+    oct__moe_route(&run, p->capacity);
+    oct__show(p, i, "router", p->moe.logits, moe->n_expert);
+    oct__layer_routes(p, moe, i);
+    oct__moe_experts(&run, &p->acts, p->net->any_quantised);
+}
+
 static void oct__layer_norm(oct__pass *p, const oct__norm_w *n) {
     const oct__net *net = p->net;
     oct__norm(p->compute, p->xn, p->x, p->n_tok, net->n_embd, n->w, n->b, net->eps, net->rms);
@@ -7976,7 +8487,7 @@ static void oct__layer_run(oct__pass *p, int i) {
     const oct__net *net = p->net;
     const oct__layer *l = &net->layers[i];
     const size_t n = (size_t)p->n_tok * (size_t)net->n_embd;
-    const bool parallel = !l->ffn_norm.w;
+    const bool sparse = l->moe.n_expert > 0, parallel = !l->ffn_norm.w;
     oct__mm jobs[5];
     int n_jobs = 0;
 
@@ -7986,7 +8497,7 @@ static void oct__layer_run(oct__pass *p, int i) {
     oct__mm_job(&jobs[n_jobs++], &l->k, p->k);
     oct__mm_job(&jobs[n_jobs++], &l->v, p->v);
     if (parallel && l->gate.w.data) oct__mm_job(&jobs[n_jobs++], &l->gate, p->gate);
-    if (parallel) oct__mm_job(&jobs[n_jobs++], &l->up, p->up);
+    if (parallel && !sparse) oct__mm_job(&jobs[n_jobs++], &l->up, p->up);
     oct__matmul(p->compute, jobs, n_jobs, &p->acts);
     oct__show(p, i, "q", p->q, net->n_out);
     oct__show(p, i, "k", p->k, net->n_kv * net->d_head);
@@ -7995,14 +8506,18 @@ static void oct__layer_run(oct__pass *p, int i) {
     oct__show(p, i, "attn_out", p->out, net->n_embd);
     oct__add_rows(p->compute, p->x, p->out, n);
 
-    if (!parallel) {
-        oct__layer_norm(p, &l->ffn_norm);
+    if (sparse) {
+        if (!parallel)
+            oct__norm(p->compute, p->xn, p->x, p->n_tok, net->n_embd, l->ffn_norm.w, l->ffn_norm.b, net->eps, net->rms);
+        oct__layer_moe(p, &l->moe, i);
+    } else {
         n_jobs = 0;
-        if (l->gate.w.data) oct__mm_job(&jobs[n_jobs++], &l->gate, p->gate);
-        oct__mm_job(&jobs[n_jobs++], &l->up, p->up);
-        oct__matmul(p->compute, jobs, n_jobs, &p->acts);
+        if (!parallel) oct__layer_norm(p, &l->ffn_norm);
+        if (!parallel && l->gate.w.data) oct__mm_job(&jobs[n_jobs++], &l->gate, p->gate);
+        if (!parallel) oct__mm_job(&jobs[n_jobs++], &l->up, p->up);
+        if (!parallel) oct__matmul(p->compute, jobs, n_jobs, &p->acts);
+        oct__layer_ffn(p, l);
     }
-    oct__layer_ffn(p, l);
     oct__show(p, i, "ffn_out", p->out, net->n_embd);
     oct__add_rows(p->compute, p->x, p->out, n);
     oct__show(p, i, "out", p->x, net->n_embd);
@@ -9158,7 +9673,9 @@ OCT_API void oct_model_info_get(const oct_model *m, oct_model_info *out) {
     out->n_head = m->net.n_head;
     out->n_kv = m->net.n_kv;
     out->d_head = m->net.d_head;
-    out->n_ff = m->net.n_ff;
+    out->n_ff = OCT__MAX(m->net.n_ff, m->net.moe_ff);
+    out->n_expert = m->net.n_expert;
+    out->k_top = m->net.moe.k;
     if (m->vocab.n_tokens > 0) {
         out->bos = m->vocab.bos;
         out->eos = m->vocab.eos;
@@ -9277,6 +9794,8 @@ static oct_result oct__session_defaults(oct_session_desc *d, const oct_model *m,
         return oct__fail(err, OCT_E_ARG, "image_cache: %d, expected at most %d", d->image_cache, 1 << 16);
     d->image_cache = OCT__MAX(d->image_cache, 0);
     d->n_batch = OCT__MIN(d->n_batch, d->n_ctx);
+    if (d->capacity && m->net.moe.k && !m->net.moe.has_capacity)
+        return oct__fail(err, OCT_E_ARG, "capacity: the file has no octavius.moe.capacity_factor");
     *style = d->raw ? oct__style_find("raw") : d->prompt_style ? oct__style_find(d->prompt_style) : m->style;
     if (!*style) return oct__fail(err, OCT_E_ARG, "prompt_style: '%.60s' is not known", d->prompt_style ? d->prompt_style : "");
     return oct__sampling_check(&d->sampling, err);
@@ -9290,6 +9809,9 @@ static void oct__session_take(oct__arena *a, oct_session *s) {
     s->pass.n_batch = d->n_batch;
     s->pass.stage = d->stage;
     s->pass.stage_user = d->stage_user;
+    s->pass.capacity = d->capacity != 0;
+    s->pass.router = d->router;
+    s->pass.router_user = d->router_user;
     s->tokens = OCT__TAKE(a, int32_t, (size_t)d->n_ctx);
     s->open = OCT__TAKE(a, unsigned char, (size_t)d->n_ctx);
     s->kept = OCT__TAKE(a, oct__kept, (size_t)d->image_cache);
@@ -9410,6 +9932,8 @@ OCT_API void oct_session_reset(oct_session *s) {
     oct_feed_clear(s);
     s->n_past = 0;
     s->logits_valid = false;
+    const oct__net *net = &s->model->net;
+    if (s->pass.counts) memset(s->pass.counts, 0, (size_t)net->n_layer * OCT_MODALITIES * (size_t)net->n_expert * sizeof *s->pass.counts);
     oct__session_answer_reset(s);
 }
 
@@ -9821,6 +10345,17 @@ OCT_API int oct_session_top(const oct_session *s, int32_t *ids, float *probs, in
 OCT_API float oct_session_prob(const oct_session *s, int32_t id) {
     if (!s || !s->logits_valid || id < 0 || id >= s->model->net.n_vocab) return 0.0f;
     return oct__prob(s->pass.logits, s->model->net.n_vocab, s->model->banned, id);
+}
+
+OCT_API oct_result oct_session_expert_counts(const oct_session *s, int layer, int modality, uint64_t *counts, int n, oct_error *err) {
+    if (!s || (n > 0 && !counts)) return oct__fail(err, OCT_E_ARG, "session or counts is NULL");
+    const oct__net *net = &s->model->net;
+    if (layer < 0 || layer >= net->n_layer || modality < 0 || modality >= OCT_MODALITIES || n < 0 || n > net->n_expert)
+        return oct__fail(err, OCT_E_ARG, "layer %d, modality %d, %d experts: expected less than %d, less than %d and at most %d", layer,
+                         modality, n, net->n_layer, (int)OCT_MODALITIES, net->n_expert);
+    if (n) memcpy(counts, s->pass.counts + ((size_t)layer * OCT_MODALITIES + (size_t)modality) * (size_t)net->n_expert,
+                  (size_t)n * sizeof *counts);
+    return OCT_OK;
 }
 
 OCT_API oct_result oct_session_rewind(oct_session *s, int n_keep, oct_error *err) {

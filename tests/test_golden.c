@@ -3,7 +3,7 @@
  * Then the quantised types against the same weights as F32. */
 #include "../tools/synth.h"
 
-enum { GOLDEN_MAX = 48 };                                   /* arrays of one dump */
+enum { GOLDEN_MAX = 80 };                                   /* arrays of one dump */
 #define GOLDEN_TOLERANCE 1e-4
 
 typedef struct golden_array {
@@ -316,7 +316,10 @@ static void golden_without_tensors(const char *name, const golden *g, char *copy
     for (size_t i = 0; oct_model_tensor(dir, i, &t) == OCT_OK; i++) {
         const int first_layer = strncmp(t.name.data, "blk.", 4) != 0 || strncmp(t.name.data, "blk.0.", 6) == 0;
         size_t    len = t.name.len;
-        const int parts = strncmp(golden_class(t.name.data, &len), "attn_qkv", 8) == 0 ? 3 : 1;
+        const char *kind = golden_class(t.name.data, &len);
+        const int experts = len > 11 && memcmp(kind + len - 11, "exps.weight", 11) == 0 ? (int)t.ne[2]       /* one at a time */
+                          : len > 9 && memcmp(kind + len - 9, "exps.bias", 9) == 0 ? (int)t.ne[1] : 1;
+        const int parts = strncmp(kind, "attn_qkv", 8) == 0 ? 3 : experts;
         for (int part = 0; part < parts && first_layer; part++) {
             char what[80];
             snprintf(what, sizeof what, "%.*s (part %d of %d)", (int)t.name.len, t.name.data, part + 1, parts);
@@ -415,6 +418,12 @@ GOLDEN(stablelm_12b, "stablelm-12b")
 GOLDEN(qwen, "qwen")
 GOLDEN(qwen2, "qwen2")
 GOLDEN(qwen2_tied, "qwen2-tied")
+GOLDEN(moe_llama, "moe-llama")
+GOLDEN(moe_llama_top1, "moe-llama-top1")
+GOLDEN(moe_phi2, "moe-phi2")
+GOLDEN(moe_stablelm, "moe-stablelm")
+GOLDEN(moe_stablelm_top1, "moe-stablelm-top1")
+GOLDEN(moe_qwen, "moe-qwen")
 
 /* --- quantised weights -------------------------------------------------------------------
  * The same weights twice: as blocks, and as the F32 numbers that the blocks stand for.
@@ -512,7 +521,7 @@ static void golden_quant_compare(const oct_model *quantised, const oct_model *pl
 }
 
 static void golden_quant(const char *type) {
-    static const synth_model small = { "golden", "llama", 2, 256, 4, 2, 64, 512, 384, 512, 1e-5, 1e4, 0, SYNTH_SPM, 0 };
+    static const synth_model small = { "golden", "llama", 2, 256, 4, 2, 64, 512, 384, 512, 1e-5, 1e4, 0, SYNTH_SPM, 0, 0, 0, 0 };
     golden_bytes q, f;
     oct_isa      isa;
     memset(&q, 0, sizeof q);

@@ -46,4 +46,7 @@
 #  if __has_include("test_pictures.c")
 #    include "test_pictures.c"
 #  endif
+#  if __has_include("test_moe.c")
+#    include "test_moe.c"
+#  endif
 #endif

@@ -173,6 +173,13 @@ TEST(model, deterministic_q4_k) { model_deterministic("tiny-llama", SYNTH_Q4_K, 
 TEST(model, deterministic_q4_k_exact) { model_deterministic("tiny-qwen2", SYNTH_Q4_K, 1, OCT_KV_F16); }
 TEST(model, deterministic_q2_k) { model_deterministic("tiny-phi2", 10, 0, OCT_KV_F16); }
 TEST(model, deterministic_bf16) { model_deterministic("tiny-stablelm", 30, 0, OCT_KV_F16); }
+TEST(model, deterministic_moe_f32) { model_deterministic("tiny-moe-llama", SYNTH_F32, 0, OCT_KV_F16); }
+TEST(model, deterministic_moe_q8_0) { model_deterministic("tiny-moe-llama", SYNTH_Q8_0, 0, OCT_KV_F16); }
+TEST(model, deterministic_moe_q4_k) { model_deterministic("tiny-moe-llama", SYNTH_Q4_K, 0, OCT_KV_F32); }
+TEST(model, deterministic_moe_q4_0) { model_deterministic("tiny-moe-qwen", 2, 0, OCT_KV_F32); }
+TEST(model, deterministic_moe_exact) { model_deterministic("tiny-moe-qwen", SYNTH_Q4_K, 1, OCT_KV_F16); }
+TEST(model, deterministic_moe_parallel_block) { model_deterministic("tiny-moe-phi2", SYNTH_Q8_0, 0, OCT_KV_F16); }
+TEST(model, deterministic_moe_one_expert) { model_deterministic("tiny-moe-stablelm", SYNTH_Q6_K, 0, OCT_KV_F16); }
 
 /* --- snapshot, restore, rewind, split prompts ------------------------------------------------------ */
 

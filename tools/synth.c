@@ -25,11 +25,11 @@ static int write_some(void *user, const void *data, size_t n) {
 }
 
 static void list(void) {
-    printf("%-18s %-9s %6s %6s %6s %4s %6s %7s\n", "name", "arch", "layers", "width", "heads", "kv", "ff", "vocab");
+    printf("%-26s %-9s %6s %6s %6s %4s %6s %7s %7s\n", "name", "arch", "layers", "width", "heads", "kv", "ff", "vocab", "experts");
     for (int i = 0; i < (int)SYNTH_MODELS; i++) {
         const synth_model *m = &synth_models[i];
-        printf("%-18s %-9s %6d %6d %6d %4d %6d %7d\n", m->name, m->arch, m->n_layer, m->n_embd, m->n_head, m->n_kv, m->n_ff,
-               m->n_vocab);
+        printf("%-26s %-9s %6d %6d %6d %4d %6d %7d %7d\n", m->name, m->arch, m->n_layer, m->n_embd, m->n_head, m->n_kv, m->n_ff,
+               m->n_vocab, m->n_expert);
     }
     printf("types:");
     for (int i = 0; i < (int)SYNTH_TYPES; i++) printf(" %s", synth_types[i].name);

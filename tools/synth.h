@@ -30,23 +30,32 @@ typedef struct synth_model {
     double      eps, rope_base;
     int         tied;                                                           /* no output matrix of its own */
     int         vocab, n_pad;                                                   /* n_pad: rows past the last real token */
+    int         n_expert, k_top, moe_step;                                      /* every moe_step-th layer, from 0, has experts */
 } synth_model;
 
 /* d_head = n_embd / n_head everywhere. */
 static const synth_model synth_models[] = {
-    /* name               arch       L   embd  head kv  rot    ff   vocab   ctx   eps   rope   tied vocabulary     pad */
-    { "tinyllama-1.1b",   "llama",    22, 2048, 32,  4,  64,  5632,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0 },
-    { "phi-2",            "phi2",     32, 2560, 32, 32,  32, 10240,  51200, 2048, 1e-5, 1e4,   0, SYNTH_PHI2,      905 },
-    { "stablelm-2-1.6b",  "stablelm", 24, 2048, 32, 32,  16,  5632, 100352, 4096, 1e-5, 1e4,   0, SYNTH_STABLELM2,  63 },
-    { "qwen-1.8b",        "qwen",     24, 2048, 16, 16, 128,  5504, 151936, 8192, 1e-6, 1e4,   0, SYNTH_QWEN,       85 },
-    { "qwen2-0.5b",       "qwen2",    24,  896, 14,  2,  64,  4864, 151936, 32768, 1e-6, 1e6,  1, SYNTH_QWEN2,     290 },
-    { "llama-2-13b",      "llama",    40, 5120, 40, 40, 128, 13824,  32000, 4096, 1e-5, 1e4,   0, SYNTH_SPM,         0 },
-    { "micro",            "llama",     6,  288,  6,  6,  48,   768,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0 },
-    { "tiny-llama",       "llama",     2,   64,  4,  2,  16,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0 },
-    { "tiny-phi2",        "phi2",      2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9 },
-    { "tiny-stablelm",    "stablelm",  2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7 },
-    { "tiny-qwen",        "qwen",      2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5 },
-    { "tiny-qwen2",       "qwen2",     2,   64,  4,  2,  16,   160,    512,  512, 1e-6, 1e6,   1, SYNTH_QWEN2,       6 },
+    /* name               arch       L   embd  head kv  rot    ff   vocab   ctx   eps   rope   tied vocabulary     pad  experts */
+    { "tinyllama-1.1b",   "llama",    22, 2048, 32,  4,  64,  5632,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
+    { "phi-2",            "phi2",     32, 2560, 32, 32,  32, 10240,  51200, 2048, 1e-5, 1e4,   0, SYNTH_PHI2,      905, 0, 0, 0 },
+    { "stablelm-2-1.6b",  "stablelm", 24, 2048, 32, 32,  16,  5632, 100352, 4096, 1e-5, 1e4,   0, SYNTH_STABLELM2,  63, 0, 0, 0 },
+    { "qwen-1.8b",        "qwen",     24, 2048, 16, 16, 128,  5504, 151936, 8192, 1e-6, 1e4,   0, SYNTH_QWEN,       85, 0, 0, 0 },
+    { "qwen2-0.5b",       "qwen2",    24,  896, 14,  2,  64,  4864, 151936, 32768, 1e-6, 1e6,  1, SYNTH_QWEN2,     290, 0, 0, 0 },
+    { "llama-2-13b",      "llama",    40, 5120, 40, 40, 128, 13824,  32000, 4096, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
+    { "moe4-1.7b",        "llama",    10, 2048, 32, 32,  64,  5632,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 4, 2, 1 },
+    { "moe-llava-phi2-2.7b-4e",     "phi2",     32, 2560, 32, 32,  32, 10240,  51200, 2048, 1e-5, 1e4, 0, SYNTH_PHI2,      905, 4, 2, 2 },
+    { "moe-llava-stablelm-1.6b-4e", "stablelm", 24, 2048, 32, 32,  16,  5632, 100352, 4096, 1e-5, 1e4, 0, SYNTH_STABLELM2,  63, 4, 2, 2 },
+    { "moe-llava-qwen-1.8b-4e",     "qwen",     24, 2048, 16, 16, 128,  5504, 151936, 8192, 1e-6, 1e4, 0, SYNTH_QWEN,       85, 4, 2, 2 },
+    { "micro",            "llama",     6,  288,  6,  6,  48,   768,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
+    { "tiny-llama",       "llama",     2,   64,  4,  2,  16,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
+    { "tiny-phi2",        "phi2",      2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9, 0, 0, 0 },
+    { "tiny-stablelm",    "stablelm",  2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7, 0, 0, 0 },
+    { "tiny-qwen",        "qwen",      2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5, 0, 0, 0 },
+    { "tiny-qwen2",       "qwen2",     2,   64,  4,  2,  16,   160,    512,  512, 1e-6, 1e6,   1, SYNTH_QWEN2,       6, 0, 0, 0 },
+    { "tiny-moe-llama",    "llama",    2,   64,  4,  2,  16,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 4, 2, 1 },
+    { "tiny-moe-phi2",     "phi2",     2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9, 4, 2, 2 },
+    { "tiny-moe-stablelm", "stablelm", 2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7, 5, 1, 2 },
+    { "tiny-moe-qwen",     "qwen",     2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5, 20, 3, 2 },
 };
 enum { SYNTH_MODELS = sizeof synth_models / sizeof synth_models[0] };
 
@@ -402,6 +411,12 @@ static void synth_head_model(synth_head *h, const synth_model *m, int type) {
     synth_meta_f32(h, ".rope.freq_base", m->rope_base);
     if (strcmp(m->arch, "stablelm") == 0) synth_meta_flag(h, ".use_parallel_residual", 0);
     synth_meta_u32(h, ".vocab_size", m->n_vocab);
+    if (m->n_expert == 0) return;
+    synth_meta_u32(h, ".expert_count", m->n_expert);
+    synth_meta_u32(h, ".expert_used_count", m->k_top);
+    if (strcmp(m->arch, "llama") == 0) return;                       /* as llama.cpp has it; the others are MoE-LLaVA's */
+    synth_meta_f32(h, "octavius.moe.capacity_factor", 2.0);
+    synth_meta_u32(h, "octavius.moe.min_capacity", 0);
 }
 
 /* --- tensors ---------------------------------------------------------------------- */
@@ -409,7 +424,7 @@ static void synth_head_model(synth_head *h, const synth_model *m, int type) {
 typedef struct synth_tensor {
     char     name[64];
     int      type, n_dims;
-    int64_t  cols, rows;
+    int64_t  cols, rows, slabs;                                      /* rows: of all slabs together */
     double   mean, dev;
     uint64_t offset, bytes;
 } synth_tensor;
@@ -426,7 +441,7 @@ static int synth_matrix_type(const synth_list *l, const char *what, int layer, i
     if (synth_type_of(type)->elems > 1 && type != SYNTH_Q8_0 && is_output) type = SYNTH_Q6_K;
     if (type == SYNTH_Q4_K) {
         if (strcmp(what, "attn_qkv") == 0) type = SYNTH_Q5_K;
-        if ((strcmp(what, "attn_v") == 0 || strcmp(what, "ffn_down") == 0) && synth_more_bits(layer, l->m->n_layer))
+        if ((strcmp(what, "attn_v") == 0 || strncmp(what, "ffn_down", 8) == 0) && synth_more_bits(layer, l->m->n_layer))
             type = SYNTH_Q6_K;
     }
     if (cols % 256 && synth_type_of(type)->fallback >= 0) type = synth_type_of(type)->fallback;
@@ -440,6 +455,7 @@ static synth_tensor *synth_tensor_add(synth_list *l, int layer, const char *what
     else snprintf(t->name, sizeof t->name, "blk.%d.%s.%s", layer, what, end);
     t->cols = cols;
     t->rows = rows;
+    t->slabs = 1;
     t->n_dims = rows ? 2 : 1;
     t->type = rows ? synth_matrix_type(l, what, layer, cols) : SYNTH_F32;
     const synth_type *type = synth_type_of(t->type);
@@ -450,6 +466,29 @@ static synth_tensor *synth_tensor_add(synth_list *l, int layer, const char *what
 static void synth_matrix(synth_list *l, int layer, const char *what, int64_t cols, int64_t rows, double gain, int bias) {
     synth_tensor_add(l, layer, what, "weight", cols, rows)->dev = gain / sqrt((double)cols);
     if (bias) synth_tensor_add(l, layer, what, "bias", rows, 0)->dev = 0.1 * gain;
+}
+/* The same for every expert: W [E, rows, cols], bias [E, rows]. */
+static void synth_experts(synth_list *l, int layer, const char *what, int64_t cols, int64_t rows, double gain, int bias) {
+    char          name[32];
+    const int64_t n = l->m->n_expert;
+    snprintf(name, sizeof name, "%s_exps", what);
+    synth_tensor *t = synth_tensor_add(l, layer, name, "weight", cols, rows * n);
+    t->dev = gain / sqrt((double)cols);
+    t->slabs = n;
+    t->n_dims = 3;
+    if (!bias) return;
+    t = synth_tensor_add(l, layer, name, "bias", rows * n, 0);
+    t->dev = 0.1 * gain;
+    t->cols = rows;
+    t->rows = n;
+    t->n_dims = 2;
+}
+/* Always F32. */
+static void synth_router(synth_list *l, int layer) {
+    synth_tensor *t = synth_tensor_add(l, layer, "ffn_gate_inp", "weight", l->m->n_embd, l->m->n_expert);
+    t->dev = 1 / sqrt((double)l->m->n_embd);
+    t->type = SYNTH_F32;
+    t->bytes = (uint64_t)(t->cols * t->rows) * 4;
 }
 static void synth_norm(synth_list *l, int layer, const char *what, int64_t n, int bias) {
     synth_tensor *t = synth_tensor_add(l, layer, what, "weight", n, 0);
@@ -463,6 +502,8 @@ static void synth_layer(synth_list *l, int i) {
     const int    phi = strcmp(m->arch, "phi2") == 0, qwen = strcmp(m->arch, "qwen") == 0;
     const int    stablelm = strcmp(m->arch, "stablelm") == 0, qwen2 = strcmp(m->arch, "qwen2") == 0;
     const int    d = m->n_embd, kv = m->n_embd / m->n_head * m->n_kv, ln = phi || stablelm;
+    const int    moe = m->n_expert > 0 && i % m->moe_step == 0;
+    void (*const ffn)(synth_list *, int, const char *, int64_t, int64_t, double, int) = moe ? synth_experts : synth_matrix;
     const double add = 1 / sqrt(2.0 * m->n_layer);                /* of what joins the residual stream */
     synth_norm(l, i, "attn_norm", d, ln);
     if (phi || qwen) {
@@ -473,12 +514,11 @@ static void synth_layer(synth_list *l, int i) {
         synth_matrix(l, i, "attn_v", d, kv, 1, stablelm || qwen2);
     }
     synth_matrix(l, i, "attn_output", d, d, 2 * add, phi);        /* times 2: attention averages, and so shrinks */
-    if (!phi) {
-        synth_norm(l, i, "ffn_norm", d, ln);
-        synth_matrix(l, i, "ffn_gate", d, m->n_ff, 1, 0);
-    }
-    synth_matrix(l, i, "ffn_up", d, m->n_ff, 1, phi);
-    synth_matrix(l, i, "ffn_down", m->n_ff, d, 2 * add, phi);
+    if (!phi) synth_norm(l, i, "ffn_norm", d, ln);
+    if (moe) synth_router(l, i);
+    if (!phi) ffn(l, i, "ffn_gate", d, m->n_ff, 1, 0);
+    ffn(l, i, "ffn_up", d, m->n_ff, 1, phi);
+    ffn(l, i, "ffn_down", m->n_ff, d, 2 * add, phi);
 }
 
 static int synth_list_fill(synth_list *l, const synth_model *m, int type) {
@@ -571,7 +611,8 @@ SYNTH_FN int synth_write(const synth_model *m, int type, uint64_t seed, synth_si
         synth_str(&head.b, t->name);
         synth_u32(&head.b, (uint32_t)t->n_dims);
         synth_u64(&head.b, (uint64_t)t->cols);
-        if (t->n_dims == 2) synth_u64(&head.b, (uint64_t)t->rows);
+        if (t->n_dims > 1) synth_u64(&head.b, (uint64_t)(t->rows / t->slabs));
+        if (t->n_dims > 2) synth_u64(&head.b, (uint64_t)t->slabs);
         synth_u32(&head.b, (uint32_t)t->type);
         synth_u64(&head.b, t->offset);
     }

@@ -127,13 +127,15 @@ class Model:
         return self.linear(silu(self.linear(x, b + "ffn_gate")) * self.linear(x, b + "ffn_up"), b + "ffn_down")
 
     def expert_linear(self, x, name, e):
-        bias = self.tensor.get(name + ".bias")
-        return plus_bias(x @ self.tensor[name + ".weight"][e].T, None if bias is None else bias[e])
+        if f"{name}.{e}.weight" in self.tensor:                    # llama.cpp's names before 2024
+            return x @ self.tensor[f"{name}.{e}.weight"].T
+        bias = self.tensor.get(name + "_exps.bias")
+        return plus_bias(x @ self.tensor[name + "_exps.weight"][e].T, None if bias is None else bias[e])
 
     def expert(self, x, b, e):
-        up = self.expert_linear(x, b + "ffn_up_exps", e)
-        inner = gelu_tanh(up) if self.arch == "phi2" else silu(self.expert_linear(x, b + "ffn_gate_exps", e)) * up
-        return self.expert_linear(inner, b + "ffn_down_exps", e)
+        up = self.expert_linear(x, b + "ffn_up", e)
+        inner = gelu_tanh(up) if self.arch == "phi2" else silu(self.expert_linear(x, b + "ffn_gate", e)) * up
+        return self.expert_linear(inner, b + "ffn_down", e)
 
     def moe(self, x, b, s):
         """x [T, E] -> [T, E]: every expert sees every token, the gate's weights [T, N] are 0 where it was not chosen."""

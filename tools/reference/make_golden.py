@@ -24,7 +24,9 @@ N_PROMPT, N_STEP, N_LONG = 24, 6, 600
 LONG_ROWS = [0, 63, 64, 511, 512, 575, 576, 599]      # both sides of the edges of tiles of 64 and spans of 512 keys
 
 # d width, h query heads, g key/value heads, f feed-forward width, one layer if not said; then what differs from the
-# plain form.  Head sizes 8, 10, 12, 16, 20, 24 and 40: few of them fill whole vectors.
+# plain form.  Head sizes 8, 10, 12, 16, 20, 24 and 40: few of them fill whole vectors.  moe: experts in every step-th layer;
+# switch: with octavius.moe.* keys, so that one expert weighs its probability; each: the names of files before 2024.
+# seed: another one than the case's place gives.
 CASES = {
     "llama":          dict(arch="llama", d=48, h=4, g=2, f=56, layers=2),
     "llama-linear":   dict(arch="llama", d=24, h=2, g=1, f=40, tied=True, rope=dict(type="linear", factor=4.0)),
@@ -44,6 +46,16 @@ CASES = {
     "qwen":           dict(arch="qwen", d=40, h=2, g=2, f=56, layers=2, bpe="qwen2", bias="qkv", fused=True),
     "qwen2":          dict(arch="qwen2", d=40, h=4, g=2, f=56, layers=2, bpe="qwen2", bias="qkv", base=1000000.0),
     "qwen2-tied":     dict(arch="qwen2", d=40, h=5, g=1, f=56, bpe="qwen2", bias="qkvl", tied=True),
+    "moe-llama":      dict(arch="llama", d=32, h=2, g=1, f=40, layers=2, tied=True, moe=dict(experts=4, k=2)),
+    "moe-llama-top1": dict(arch="llama", d=24, h=2, g=1, f=40, tied=True, moe=dict(experts=3, k=1, each=True)),
+    "moe-phi2":       dict(arch="phi2", d=40, h=2, g=2, f=56, layers=2, bpe="phi-2", n_rot=8, bias="qkvofn", fused=True,
+                           moe=dict(experts=4, k=2, step=2, switch=True)),
+    "moe-stablelm":   dict(arch="stablelm", d=40, h=2, g=2, f=56, layers=2, bpe="stablelm2", n_rot=4, bias="qkvn",
+                           moe=dict(experts=4, k=2, step=2, switch=True)),
+    "moe-stablelm-top1": dict(arch="stablelm", d=24, h=2, g=2, f=40, layers=2, bpe="stablelm2", n_rot=4, bias="qkvn",
+                              seed=2, moe=dict(experts=4, k=1, step=2, switch=True)),
+    "moe-qwen":       dict(arch="qwen", d=24, h=2, g=2, f=32, layers=2, bpe="qwen2", bias="qkv", fused=True,
+                           seed=7, moe=dict(experts=17, k=3, step=2, switch=True)),
 }
 
 
@@ -100,7 +112,7 @@ def write_vocab(w, bpe):
 # --- weights ----------------------------------------------------------------------------------------------------
 
 def weights(rng, n_vocab, arch, d, h, g, f, layers=1, d_head=None, tied=False, bias="", fused=False, n_rot=None,
-            rope_freqs=False, head_norm=False, parallel=False, **_):
+            rope_freqs=False, head_norm=False, parallel=False, moe=None, **_):
     """Name -> float32 array, in the order of the file.  bias: which linear layers have one: q, k, v, o(utput of the
     attention), f(eed-forward), l(ogits; with n in phi2 too), and n(orms)."""
     d_head = d_head or d // h
@@ -111,6 +123,13 @@ def weights(rng, n_vocab, arch, d, h, g, f, layers=1, d_head=None, tied=False, b
 
     def vector(name, n, middle, spread):
         out[name] = rng.normal(middle, spread, n)
+
+    def experts(name, rows, cols, spread):
+        w = rng.normal(0, spread / np.sqrt(cols), (moe["experts"], rows, cols))
+        if moe.get("each"):
+            out.update({f"{name}.{e}.weight": w[e] for e in range(moe["experts"])})
+        else:
+            out[name + "_exps.weight"] = w
 
     def norm(name):
         vector(name + ".weight", d, 1, 0.3)
@@ -137,15 +156,19 @@ def weights(rng, n_vocab, arch, d, h, g, f, layers=1, d_head=None, tied=False, b
         matrix(b + "attn_output", d, h * d_head, 1.2)
         if "o" in bias:
             vector(b + "attn_output.bias", d, 0, 0.4)
+        sparse = moe and n % moe.get("step", 1) == 0
+        if sparse:
+            matrix(b + "ffn_gate_inp", moe["experts"], d, 1.5)
+        ffn, end, lead = (experts, "_exps.bias", (moe["experts"],)) if sparse else (matrix, ".bias", ())
         if arch != "phi2":
             if not parallel:
                 norm(b + "ffn_norm")
-            matrix(b + "ffn_gate", f, d, 1.5)
-        matrix(b + "ffn_up", f, d, 1.5)
-        matrix(b + "ffn_down", d, f, 1.5)
+            ffn(b + "ffn_gate", f, d, 1.5)
+        ffn(b + "ffn_up", f, d, 1.5)
+        ffn(b + "ffn_down", d, f, 1.5)
         if "f" in bias:
-            vector(b + "ffn_up.bias", f, 0, 0.5)
-            vector(b + "ffn_down.bias", d, 0, 0.4)
+            vector(b + "ffn_up" + end, (*lead, f), 0, 0.5)
+            vector(b + "ffn_down" + end, (*lead, d), 0, 0.4)
     norm("output_norm")
     if not tied:
         matrix("output", n_vocab, d, 1.5)
@@ -186,6 +209,12 @@ def write_gguf(path, name, case, seed):
         add(f"{arch}.rope.scaling.{key}", value)
     if case.get("parallel"):
         w.add_parallel_residual(True)
+    if moe := case.get("moe"):
+        w.add_expert_count(moe["experts"])
+        w.add_expert_used_count(moe["k"])
+        if moe.get("switch"):
+            w.add_float32("octavius.moe.capacity_factor", 2.0)
+            w.add_uint32("octavius.moe.min_capacity", 0)
     n_vocab = write_vocab(w, case.get("bpe"))
     for tensor, data in weights(np.random.default_rng(seed), n_vocab, **case).items():
         w.add_tensor(tensor, data)
@@ -210,6 +239,19 @@ def write_bin(path, arrays):
             f.write(np.ascontiguousarray(a, dtype="<i4" if kind else "<f4").tobytes())
 
 
+def check_routers(name, stages, k):
+    """Every expert must be used, or leaving it out would go unnoticed."""
+    for stage, logits in stages.items():
+        if stage.endswith(".router") and len(np.unique(np.argsort(-logits, axis=1)[:, :k])) < logits.shape[1]:
+            raise SystemExit(f"{name}: an expert of {stage} is never chosen: choose another seed")
+
+
+def router_margin(stages, k):
+    """How near the last chosen and the first left-out logit come: far more than float32's rounding, or it may choose otherwise."""
+    logits = [np.sort(v, axis=1)[:, ::-1] for name, v in stages.items() if name.endswith(".router")]
+    return min((float((v[:, k - 1] - v[:, k]).min()) for v in logits), default=np.inf)
+
+
 def make(name, folder, seed):
     path = os.path.join(folder, name + ".gguf")
     n_vocab = write_gguf(path, name, CASES[name], seed)
@@ -218,11 +260,18 @@ def make(name, folder, seed):
     ids = rng.integers(3, n_vocab - 5, N_PROMPT + N_STEP)
     arrays = {"ids": ids, "n_prompt": np.array([N_PROMPT])}
     arrays.update(model.run(ids))
+    k = CASES[name].get("moe", {}).get("k")
+    check_routers(name, arrays, k)
+    margin = router_margin(arrays, k)
     # Few different ids: far keys then match as well as near ones, so that a lost tile shows.
     long_ids = rng.integers(3, n_vocab - 5, 40)[rng.integers(0, 40, N_LONG)]
     arrays["long.ids"] = long_ids
     arrays["long.rows"] = np.array(LONG_ROWS)
-    arrays["long.logits"] = model.run(long_ids)["logits"][LONG_ROWS]
+    long_stages = model.run(long_ids)
+    arrays["long.logits"] = long_stages["logits"][LONG_ROWS]
+    margin = min(margin, router_margin(long_stages, k))
+    if margin < 2e-5:
+        raise SystemExit(f"{name}: two experts are too near each other, {margin:.1g}: choose another seed")
     write_bin(os.path.join(folder, name + ".bin"), arrays)
     size = sum(os.path.getsize(os.path.join(folder, name + end)) for end in (".gguf", ".bin"))
     print(f"{name:16} {size / 1024:6.0f} KiB   spread of the logits {arrays['logits'].std():.2f}")
@@ -237,7 +286,7 @@ def main():
     args = p.parse_args()
     os.makedirs(args.out, exist_ok=True)
     names = list(CASES)
-    total = sum(make(name, args.out, 1000 + 10 * names.index(name)) for name in args.case or names)
+    total = sum(make(name, args.out, 1000 + 10 * names.index(name) + CASES[name].get("seed", 0)) for name in args.case or names)
     print(f"{'together':16} {total / 1024:6.0f} KiB")
 
 
