@@ -5948,7 +5948,7 @@ static void oct__png_convert(const oct__png *g, const unsigned char *row, size_t
             out[0] = out[1] = out[2] = row[0];
             out[3] = row[s];
         } else {
-            const unsigned v = depth >= 8 ? row[0] : row[i * depth / 8] >> (8 - depth - i * depth % 8) & ((1u << depth) - 1);
+            const unsigned v = depth >= 8 ? row[0] : (unsigned)row[i * depth / 8] >> (8 - depth - i * depth % 8) & ((1u << depth) - 1);
             memcpy(out, g->colours[v], 3);
         }
     }
@@ -6109,7 +6109,7 @@ static unsigned char *oct__bmp_row(const oct__bmp *b, int y) { return oct__pic_r
 static void oct__bmp_convert(const oct__bmp *b, const unsigned char *row, size_t n, unsigned char *out) {
     const size_t bits = (size_t)b->bits, bytes = bits / 8;
     for (size_t i = 0; i < n && bits <= 8; i++, out += 3)
-        memcpy(out, b->table[row[i * bits / 8] >> (8 - bits - i * bits % 8) & ((1u << bits) - 1)], 3);
+        memcpy(out, b->table[(unsigned)row[i * bits / 8] >> (8 - bits - i * bits % 8) & ((1u << bits) - 1)], 3);
     for (size_t i = 0; i < n && bits == 16; i++, out += 3) {
         const int v = oct__u16(row + 2 * i), green = b->five_six_five ? 63 : 31;
         out[0] = (unsigned char)((v >> (b->five_six_five ? 11 : 10) & 31) * 255 / 31);
@@ -6288,9 +6288,655 @@ static oct_result oct__pnm_decode(oct__pic *p) {
     return r;
 }
 
-/* --- decoders: JPEG ------------------------------------------------------------------------------ */
+/* --- decoders: JPEG (baseline and progressive, Huffman codes, 8 bits) ------------------------------- */
 
-static oct_result oct__jpeg_decode(oct__pic *p) { return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: not read yet"); }
+/* A prefix code.  Codes of up to OCT__JPEG_LOOK bits are looked up, longer ones are compared with the limits of their lengths. */
+enum { OCT__JPEG_LOOK = 10 };
+typedef struct oct__jpeg_code {
+    bool          set;
+    uint16_t      look[1 << OCT__JPEG_LOOK];          /* by the next bits: length << 8 | symbol; 0: a longer code, or none */
+    uint32_t      limit[17];                          /* 16 bits from here on begin with no code of this length or less */
+    int           offset[17];                         /* from codes to places in symbols */
+    unsigned char symbols[256];
+} oct__jpeg_code;
+
+/* Bits, highest first: buf begins with the next n, of which pad lie behind the data, where a marker or the end is. */
+typedef struct oct__high_bits {
+    const unsigned char *in, *end;
+    uint64_t             buf;
+    int                  n, pad;
+} oct__high_bits;
+
+/* One component.  Its blocks are stored up to whole units, those of a scan of its own end with the picture. */
+typedef struct oct__jpeg_part {
+    int            id, h, v, table, dc_code, ac_code;
+    int            wide, high;                        /* samples that are part of the picture */
+    int            blocks_w, blocks_h, stored_w;      /* blocks */
+    int            dc;                                /* of the block before */
+    bool           latched;
+    signed char    sent[64];                          /* progressive: the bit down to which a coefficient is known; -1: not at all */
+    uint16_t       quant[64];
+    unsigned char *samples;                           /* [stored_h * 8, stored_w * 8] */
+    int16_t       *coefs;                             /* [stored_h, stored_w, 64], progressive alone */
+} oct__jpeg_part;
+
+typedef struct oct__jpeg {
+    oct__pic       *p;
+    size_t          at;
+    oct__jpeg_code  dc[4], ac[4];
+    uint16_t        tables[4][64];                    /* in rows, as all coefficients here */
+    bool            table_set[4], progressive, jfif, exif;
+    int             adobe;                            /* the transform it tells; -1: no such marker */
+    oct__jpeg_part  parts[3], *scan[3];
+    int             n_parts, n_scan, h_max, v_max, units_w, units_h;
+    int             from, to, high, low;              /* of the scan: coefficients in zigzag order, and bits */
+    int             restart, run;                     /* run: blocks to come that have no more coefficients in this scan */
+    oct__high_bits  bits;
+    unsigned char  *rows;                             /* [n_parts, width + 8]: rows brought to full width */
+} oct__jpeg;
+
+static const unsigned char oct__jpeg_zigzag[64] = {
+    0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,  12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6,  7,  14, 21, 28,
+    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63 };
+
+/* counts [16] of codes by length, symbols [n].  False: no prefix code; one of all ones is none either. */
+static bool oct__jpeg_code_build(oct__jpeg_code *c, const unsigned char *counts, const unsigned char *symbols, size_t n) {
+    uint32_t code = 0;
+    int k = 0;
+    memset(c, 0, sizeof *c);
+    memcpy(c->symbols, symbols, n);
+    for (int len = 1; len <= 16; len++, code <<= 1) {
+        c->offset[len] = k - (int)code;
+        for (int i = 0; i < counts[len - 1]; i++, k++, code++) {
+            if (code + 1 >= 1u << len) return false;
+            if (len > OCT__JPEG_LOOK) continue;
+            const int spread = OCT__JPEG_LOOK - len;
+            for (uint32_t j = 0; j < 1u << spread; j++) c->look[(code << spread) + j] = (uint16_t)(len << 8 | symbols[k]);
+        }
+        c->limit[len] = code << (16 - len);
+    }
+    c->set = true;
+    return true;
+}
+
+/* At least 32 bits: bytes, with the zero gone that follows each 0xFF. */
+static inline void oct__high_fill(oct__high_bits *b) {
+    if (b->n >= 32) return;
+    if (b->end - b->in >= 8) {
+        const uint64_t v = __builtin_bswap64(oct__u64(b->in));
+        if (!((~v - 0x0101010101010101u) & v & 0x8080808080808080u)) {           /* no byte is 0xFF */
+            const int bytes = (63 - b->n) >> 3;
+            b->buf |= v >> b->n;
+            b->in += bytes;
+            b->n += 8 * bytes;
+            return;
+        }
+    }
+    for (; b->n <= 56; b->n += 8) {
+        uint64_t c = 0;
+        if (b->in < b->end && *b->in != 0xFF) {
+            c = *b->in++;
+        } else if (b->end - b->in >= 2 && b->in[1] == 0) {
+            c = 0xFF;
+            b->in += 2;
+        } else {
+            b->pad += 8;
+        }
+        b->buf |= c << (56 - b->n);
+    }
+}
+static inline void oct__high_drop(oct__high_bits *b, int n) {
+    b->buf <<= n;
+    b->n -= n;
+}
+static inline int oct__high_take(oct__high_bits *b, int n) {       /* 1 to 16 */
+    const int v = (int)(b->buf >> (64 - n));
+    oct__high_drop(b, n);
+    return v;
+}
+static inline int oct__high_bit(oct__high_bits *b) {
+    oct__high_fill(b);
+    return oct__high_take(b, 1);
+}
+static inline int oct__jpeg_symbol(oct__high_bits *b, const oct__jpeg_code *c) {      /* -1: no code */
+    oct__high_fill(b);
+    const unsigned e = c->look[b->buf >> (64 - OCT__JPEG_LOOK)];
+    if (e) {
+        oct__high_drop(b, (int)(e >> 8));
+        return (int)(e & 255);
+    }
+    const uint32_t top = (uint32_t)(b->buf >> 48);
+    for (int len = OCT__JPEG_LOOK + 1; len <= 16; len++)
+        if (top < c->limit[len]) {
+            oct__high_drop(b, len);
+            return c->symbols[(int)(top >> (16 - len)) + c->offset[len]];
+        }
+    return -1;
+}
+/* A number of so many bits; those that begin with 0 are negative. */
+static inline int oct__jpeg_number(oct__high_bits *b, int bits) {  /* 0 to 15, after a symbol, so that the bits are there */
+    if (bits == 0) return 0;
+    const int v = oct__high_take(b, bits);
+    return v >> (bits - 1) ? v : v - (1 << bits) + 1;
+}
+
+/* --- decoders: JPEG, blocks of each kind of scan.  All return false for a code that is none. */
+
+static bool oct__jpeg_dc(oct__jpeg *g, oct__high_bits *b, oct__jpeg_part *t) {
+    const int bits = oct__jpeg_symbol(b, &g->dc[t->dc_code]);
+    if (bits < 0 || bits > 15) return false;
+    t->dc = (int16_t)(t->dc + oct__jpeg_number(b, bits));
+    return true;
+}
+static bool oct__jpeg_sequential(oct__jpeg *g, oct__jpeg_part *t, int16_t *c, int *last) {
+    oct__high_bits b = g->bits;                       /* a copy that stores of coefficients cannot change */
+    const oct__jpeg_code *code = &g->ac[t->ac_code];
+    bool good = oct__jpeg_dc(g, &b, t);
+    c[0] = (int16_t)t->dc;
+    *last = 0;
+    for (int k = 1; k < 64 && good; k++) {
+        const int symbol = oct__jpeg_symbol(&b, code), bits = symbol & 15;
+        if (symbol <= 0) {                            /* 0: the block is over */
+            good = symbol == 0;
+            break;
+        }
+        k += symbol >> 4;
+        if (bits == 0 && symbol == 0xF0) continue;
+        if (k > 63 || bits == 0) {
+            good = false;
+            break;
+        }
+        c[oct__jpeg_zigzag[k]] = (int16_t)oct__jpeg_number(&b, bits);
+        *last = k;
+    }
+    g->bits = b;
+    return good;
+}
+static bool oct__jpeg_dc_first(oct__jpeg *g, oct__jpeg_part *t, int16_t *c) {
+    if (!oct__jpeg_dc(g, &g->bits, t)) return false;
+    c[0] = (int16_t)(t->dc * (1 << g->low));
+    return true;
+}
+static bool oct__jpeg_dc_refine(oct__jpeg *g, int16_t *c) {
+    if (oct__high_bit(&g->bits)) c[0] = (int16_t)(c[0] | 1 << g->low);
+    return true;
+}
+/* A run of 2^size blocks and more without coefficients, this one among them. */
+static int oct__jpeg_run(oct__high_bits *b, int size) {
+    oct__high_fill(b);
+    return (1 << size) + (size ? oct__high_take(b, size) : 0);
+}
+static bool oct__jpeg_ac_first(oct__jpeg *g, oct__jpeg_part *t, int16_t *c) {
+    oct__high_bits *b = &g->bits;
+    if (g->run > 0) {
+        g->run--;
+        return true;
+    }
+    for (int k = g->from; k <= g->to; k++) {
+        const int symbol = oct__jpeg_symbol(b, &g->ac[t->ac_code]), zeros = symbol >> 4, bits = symbol & 15;
+        if (symbol < 0) return false;
+        if (bits == 0 && zeros < 15) {
+            g->run = oct__jpeg_run(b, zeros) - 1;
+            return true;
+        }
+        k += zeros;
+        if (bits == 0) continue;
+        if (k > g->to) return false;
+        c[oct__jpeg_zigzag[k]] = (int16_t)(oct__jpeg_number(b, bits) * (1 << g->low));
+    }
+    return true;
+}
+/* The next bit of a coefficient that is known already. */
+static inline void oct__jpeg_correct(oct__jpeg *g, int16_t *c) {
+    const int bit = 1 << g->low;
+    if (oct__high_bit(&g->bits) && !(*c & bit)) *c = (int16_t)(*c + (*c > 0 ? bit : -bit));
+}
+/* Known coefficients get their next bit as they are passed; zeros are counted, and the one after them becomes 1 or -1. */
+static bool oct__jpeg_ac_refine(oct__jpeg *g, oct__jpeg_part *t, int16_t *c) {
+    int k = g->from;
+    for (; k <= g->to && g->run == 0; k++) {
+        int symbol = oct__jpeg_symbol(&g->bits, &g->ac[t->ac_code]), zeros = symbol >> 4, value = 0;
+        if (symbol < 0 || (symbol & 15) > 1) return false;
+        if ((symbol & 15) == 1) {
+            value = oct__high_bit(&g->bits) ? 1 << g->low : -(1 << g->low);
+        } else if (zeros < 15) {
+            g->run = oct__jpeg_run(&g->bits, zeros);
+            break;
+        }
+        for (; k <= g->to; k++) {
+            int16_t *x = &c[oct__jpeg_zigzag[k]];
+            if (*x) oct__jpeg_correct(g, x);
+            else if (zeros-- == 0) break;
+        }
+        if (value && k > g->to) return false;
+        if (value) c[oct__jpeg_zigzag[k]] = (int16_t)value;
+    }
+    if (g->run == 0) return true;
+    for (; k <= g->to; k++)
+        if (c[oct__jpeg_zigzag[k]]) oct__jpeg_correct(g, &c[oct__jpeg_zigzag[k]]);
+    g->run--;
+    return true;
+}
+
+/* --- decoders: JPEG, from coefficients to samples ------------------------------------------------------ */
+
+/* Eight numbers through the inverse cosine transform of Loeffler, Ligtenberg and Moschytz, in 13-bit fixed point: the
+ * exact steps of libjpeg's slow integer method, since the last bit of a sample hangs on them.  in: at distances of step;
+ * out: rounded and shifted by shift.  Inputs of 16 bits keep every intermediate within 32. */
+static inline void oct__jpeg_idct_8(const int *in, int *out, int shift) {
+    const int half = 1 << (shift - 1);
+    const int even = (in[2] + in[6]) * 4433, e0 = (in[0] + in[4]) * 8192, e1 = (in[0] - in[4]) * 8192;
+    const int e2 = even - in[6] * 15137, e3 = even + in[2] * 6270;
+    const int a0 = e0 + e3 + half, a1 = e1 + e2 + half, a2 = e1 - e2 + half, a3 = e0 - e3 + half;
+    const int odd = (in[7] + in[3] + in[5] + in[1]) * 9633;
+    const int o1 = (in[7] + in[1]) * -7373, o2 = (in[5] + in[3]) * -20995;
+    const int o3 = (in[7] + in[3]) * -16069 + odd, o4 = (in[5] + in[1]) * -3196 + odd;
+    const int b0 = in[7] * 2446 + o1 + o3, b1 = in[5] * 16819 + o2 + o4, b2 = in[3] * 25172 + o2 + o3, b3 = in[1] * 12299 + o1 + o4;
+    out[0] = (a0 + b3) >> shift;
+    out[7] = (a0 - b3) >> shift;
+    out[1] = (a1 + b2) >> shift;
+    out[6] = (a1 - b2) >> shift;
+    out[2] = (a2 + b1) >> shift;
+    out[5] = (a2 - b1) >> shift;
+    out[3] = (a3 + b0) >> shift;
+    out[4] = (a3 - b0) >> shift;
+}
+static inline unsigned char oct__byte(int v) { return (unsigned char)(v < 0 ? 0 : v > 255 ? 255 : v); }
+
+/* c [64] times q [64] to 8 x 8 samples. */
+static void oct__jpeg_idct(const int16_t *c, const uint16_t *q, unsigned char *out, size_t stride) {
+    int work[64], line[8];                            /* by columns, then by rows */
+    for (int x = 0; x < 8; x++) {
+        int any = 0;
+        for (int y = 1; y < 8; y++) any |= c[8 * y + x];
+        for (int y = 0; y < 8; y++) line[y] = (int16_t)(c[8 * y + x] * q[8 * y + x]);
+        if (any) oct__jpeg_idct_8(line, line, 11);
+        else for (int y = 7; y >= 0; y--) line[y] = line[0] * 4;
+        for (int y = 0; y < 8; y++) work[8 * y + x] = OCT__MAX(-32768, OCT__MIN(line[y], 32767));
+    }
+    for (int y = 0; y < 8; y++, out += stride) {
+        oct__jpeg_idct_8(work + 8 * y, line, 18);
+        for (int x = 0; x < 8; x++) out[x] = oct__byte(line[x] + 128);
+    }
+}
+static void oct__jpeg_flat(int dc, unsigned char *out, size_t stride) {
+    const int v = oct__byte((((int16_t)dc * 4 + 16) >> 5) + 128);
+    for (int y = 0; y < 8; y++) memset(out + (size_t)y * stride, v, 8);
+}
+static void oct__jpeg_samples(const oct__jpeg_part *t, const int16_t *c, int last, int x, int y) {
+    const size_t stride = (size_t)t->stored_w * 8;
+    unsigned char *out = t->samples + (size_t)y * 8 * stride + (size_t)x * 8;
+    if (last == 0) oct__jpeg_flat(c[0] * t->quant[0], out, stride);
+    else oct__jpeg_idct(c, t->quant, out, stride);
+}
+
+/* --- decoders: JPEG, the data of a scan ------------------------------------------------------------------- */
+
+static bool oct__jpeg_block(oct__jpeg *g, oct__jpeg_part *t, int x, int y) {
+    if (!g->progressive) {
+        int16_t c[64] = { 0 };
+        int last;
+        if (!oct__jpeg_sequential(g, t, c, &last)) return false;
+        oct__jpeg_samples(t, c, last, x, y);
+        return true;
+    }
+    int16_t *c = t->coefs + ((size_t)y * (size_t)t->stored_w + (size_t)x) * 64;
+    if (g->from == 0) return g->high ? oct__jpeg_dc_refine(g, c) : oct__jpeg_dc_first(g, t, c);
+    return g->high ? oct__jpeg_ac_refine(g, t, c) : oct__jpeg_ac_first(g, t, c);
+}
+static void oct__jpeg_begin_data(oct__jpeg *g, const unsigned char *in) {
+    g->bits.in = in;
+    g->bits.end = g->p->data + g->p->bytes;
+    g->bits.buf = 0;
+    g->bits.n = g->bits.pad = g->run = 0;
+    for (int i = 0; i < g->n_parts; i++) g->parts[i].dc = 0;
+}
+/* The next marker at or after at: its last byte is at *at afterwards.  0: none. */
+static int oct__jpeg_marker(const oct__pic *p, size_t *at) {
+    for (size_t i = *at; p->bytes - i >= 2 && i < p->bytes; i++)
+        if (p->data[i] == 0xFF && p->data[i + 1] != 0 && p->data[i + 1] != 0xFF) {
+            *at = i + 1;
+            return p->data[i + 1];
+        }
+    return 0;
+}
+/* Number k of the markers between which the data can be taken up again. */
+static oct_result oct__jpeg_resume(oct__jpeg *g, int k) {
+    oct__pic *p = g->p;
+    size_t at = (size_t)(g->bits.in - p->data);
+    if (g->bits.pad > g->bits.n) return oct__pic_cut(p, "the pixels");
+    const int marker = oct__jpeg_marker(p, &at);
+    if (!marker) return oct__pic_cut(p, "the pixels");
+    if (marker != 0xD0 + (k & 7))
+        return oct__fail(p->err, OCT_E_FORMAT, "JPEG: marker %02X at byte %zu, expected restart marker %02X", marker, at, 0xD0 + (k & 7));
+    oct__jpeg_begin_data(g, p->data + at + 1);
+    return OCT_OK;
+}
+static bool oct__jpeg_unit(oct__jpeg *g, int x, int y) {
+    if (g->n_scan == 1) return oct__jpeg_block(g, g->scan[0], x, y);
+    for (int i = 0; i < g->n_scan; i++) {
+        oct__jpeg_part *t = g->scan[i];
+        for (int k = 0; k < t->h * t->v; k++)
+            if (!oct__jpeg_block(g, t, x * t->h + k % t->h, y * t->v + k / t->h)) return false;
+    }
+    return true;
+}
+static oct_result oct__jpeg_data(oct__jpeg *g) {
+    oct__pic *p = g->p;
+    const int across = g->n_scan == 1 ? g->scan[0]->blocks_w : g->units_w, down = g->n_scan == 1 ? g->scan[0]->blocks_h : g->units_h;
+    int left = g->restart, k = 0;
+    oct__jpeg_begin_data(g, p->data + g->at);
+    for (int y = 0; y < down; y++) {
+        for (int x = 0; x < across; x++, left--) {
+            if (g->restart && left == 0) {
+                const oct_result r = oct__jpeg_resume(g, k++);
+                if (r) return r;
+                left = g->restart;
+            }
+            if (!oct__jpeg_unit(g, x, y))
+                return g->bits.pad > g->bits.n ? oct__pic_cut(p, "the pixels") :
+                       oct__fail(p->err, OCT_E_FORMAT, "JPEG: the data near byte %zu are spoilt: a code that there is not", (size_t)(g->bits.in - p->data));
+        }
+        if (g->bits.pad > g->bits.n) return oct__pic_cut(p, "the pixels");
+    }
+    g->at = (size_t)(g->bits.in - p->data);
+    return OCT_OK;
+}
+
+/* --- decoders: JPEG, markers --------------------------------------------------------------------------------- */
+
+static oct_result oct__jpeg_quant(oct__jpeg *g, const unsigned char *d, size_t n) {
+    while (n > 0) {
+        const size_t wide = d[0] >> 4, bytes = 1 + 64 * (wide + 1);
+        const int k = d[0] & 15;
+        if (wide > 1 || k > 3 || n < bytes) return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: table %02x of divisors with %zu bytes", d[0], n);
+        for (size_t i = 0; i < 64; i++) g->tables[k][oct__jpeg_zigzag[i]] = (uint16_t)(wide ? oct__be16(d + 1 + 2 * i) : d[1 + i]);
+        g->table_set[k] = true;
+        d += bytes;
+        n -= bytes;
+    }
+    return OCT_OK;
+}
+static oct_result oct__jpeg_codes(oct__jpeg *g, const unsigned char *d, size_t n) {
+    while (n > 0) {
+        size_t count = 0;
+        for (size_t i = 0; i < 16 && n >= 17; i++) count += d[1 + i];
+        if ((d[0] & 0xEF) > 3 || n < 17 + count || count > 256)
+            return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: table %02x of codes with %zu bytes", d[0], n);
+        if (!oct__jpeg_code_build(d[0] & 16 ? &g->ac[d[0] & 3] : &g->dc[d[0] & 3], d + 1, d + 17, count))
+            return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: table %02x of codes: too many of one length", d[0]);
+        d += 17 + count;
+        n -= 17 + count;
+    }
+    return OCT_OK;
+}
+static int oct__jpeg_up(int a, int b) { return (a + b - 1) / b; }
+
+/* The sizes of the components, once all their factors are known. */
+static oct_result oct__jpeg_plan(oct__jpeg *g) {
+    oct__pic *p = g->p;
+    size_t blocks = 0;
+    g->units_w = oct__jpeg_up(p->width, 8 * g->h_max);
+    g->units_h = oct__jpeg_up(p->height, 8 * g->v_max);
+    for (int i = 0; i < g->n_parts; i++) {
+        oct__jpeg_part *t = &g->parts[i];
+        if (g->h_max % t->h || g->v_max % t->v)
+            return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: component %d is sampled %d x %d of %d x %d: convert it to PNG", i, t->h, t->v, g->h_max, g->v_max);
+        t->wide = oct__jpeg_up(p->width * t->h, g->h_max);
+        t->high = oct__jpeg_up(p->height * t->v, g->v_max);
+        t->blocks_w = oct__jpeg_up(t->wide, 8);
+        t->blocks_h = oct__jpeg_up(t->high, 8);
+        t->stored_w = g->units_w * t->h;
+        blocks += (size_t)t->blocks_w * (size_t)t->blocks_h;
+    }
+    if ((p->bytes - g->at) < blocks / 8) return oct__pic_cut(p, "the pixels");       /* no block takes less than a bit */
+    for (int i = 0; i < g->n_parts; i++) {
+        oct__jpeg_part *t = &g->parts[i];
+        const size_t stored = (size_t)t->stored_w * (size_t)(g->units_h * t->v);
+        t->samples = (unsigned char *)oct__alloc_n(&p->a, stored, 64);
+        if (g->progressive) t->coefs = (int16_t *)oct__alloc_n(&p->a, stored, 64 * sizeof(int16_t));
+        if (!t->samples || (g->progressive && !t->coefs))
+            return oct__fail(p->err, OCT_E_MEMORY, "JPEG: no memory for %d x %d pixels", p->width, p->height);
+        if (t->coefs) memset(t->coefs, 0, stored * 64 * sizeof(int16_t));
+        memset(t->sent, -1, sizeof t->sent);
+    }
+    return OCT_OK;
+}
+static oct_result oct__jpeg_frame(oct__jpeg *g, int marker, const unsigned char *d, size_t n) {
+    oct__pic *p = g->p;
+    if (g->n_parts) return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a second frame header at byte %zu", g->at);
+    if (n < 6 || n != 6 + 3 * (size_t)d[5]) return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a frame header of %zu bytes, expected 6 and 3 a component", n);
+    const int n_parts = d[5];
+    if (d[0] != 8) return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: %d bits a sample, expected 8: convert it to PNG", d[0]);
+    if (n_parts == 4) return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: four components (CMYK): convert it to PNG");
+    if (n_parts != 1 && n_parts != 3) return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: %d components, expected 1 or 3", n_parts);
+    if (oct__be16(d + 1) == 0) return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: the height stands behind the pixels: convert it to PNG");
+    const oct_result r = oct__pic_size(p, oct__be16(d + 3), oct__be16(d + 1));
+    if (r) return r;
+    g->progressive = marker == 0xC2;
+    for (int i = 0; i < n_parts; i++) {
+        oct__jpeg_part *t = &g->parts[i];
+        t->id = d[6 + 3 * i];
+        t->h = d[7 + 3 * i] >> 4;
+        t->v = d[7 + 3 * i] & 15;
+        t->table = d[8 + 3 * i];
+        if (t->h < 1 || t->h > 4 || t->v < 1 || t->v > 4 || t->table > 3)
+            return oct__fail(p->err, OCT_E_FORMAT, "JPEG: component %d: sampled %d x %d with table %d, expected 1 to 4 and up to 3", i, t->h, t->v, t->table);
+        g->h_max = OCT__MAX(g->h_max, t->h);
+        g->v_max = OCT__MAX(g->v_max, t->v);
+    }
+    g->n_parts = n_parts;
+    return oct__jpeg_plan(g);
+}
+/* Which coefficients and bits the scan brings: as the standard orders them, so that none comes more than 14 times. */
+static oct_result oct__jpeg_progress(oct__jpeg *g) {
+    const bool dc = g->from == 0;
+    if ((dc ? g->to != 0 : g->n_scan != 1) || g->from > g->to || g->to > 63 || g->low > 13 || (g->high && g->high != g->low + 1))
+        return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: a scan of coefficients %d to %d, bits %d to %d, which there is not", g->from, g->to, g->high, g->low);
+    for (int i = 0; i < g->n_scan; i++)
+        for (int k = g->from; k <= g->to; k++) {
+            if (g->scan[i]->sent[k] != (g->high ? g->high : -1))
+                return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: a scan brings bit %d of coefficient %d, which is known to bit %d", g->low, k, g->scan[i]->sent[k]);
+            g->scan[i]->sent[k] = (signed char)g->low;
+        }
+    return OCT_OK;
+}
+/* What a component needs in the scan: it is there once a scan (sequential: once), with its tables. */
+static oct_result oct__jpeg_scan_part(oct__jpeg *g, int id, int codes) {
+    oct__pic *p = g->p;
+    oct__jpeg_part *t = NULL;
+    for (int i = 0; i < g->n_parts && !t; i++) {
+        bool used = false;
+        for (int k = 0; k < g->n_scan; k++) used = used || g->scan[k] == &g->parts[i];
+        if (g->parts[i].id == id && !used) t = &g->parts[i];
+    }
+    if (!t) return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a scan of component %d, which there is not", id);
+    t->dc_code = codes >> 4;
+    t->ac_code = codes & 15;
+    const bool need_dc = !g->progressive || (g->from == 0 && g->high == 0), need_ac = !g->progressive || g->from > 0;
+    if (t->dc_code > 3 || t->ac_code > 3 || (need_dc && !g->dc[t->dc_code].set) || (need_ac && !g->ac[t->ac_code].set))
+        return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a scan needs the tables of codes %d and %d, which have not come", t->dc_code, t->ac_code);
+    if (!t->latched && !g->table_set[t->table])
+        return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a scan needs the table of divisors %d, which has not come", t->table);
+    if (t->latched && !g->progressive) return oct__fail(p->err, OCT_E_FORMAT, "JPEG: component %d comes twice", id);
+    if (!t->latched) memcpy(t->quant, g->tables[t->table], sizeof t->quant);
+    t->latched = true;
+    g->scan[g->n_scan++] = t;
+    return OCT_OK;
+}
+static oct_result oct__jpeg_scan(oct__jpeg *g, const unsigned char *d, size_t n) {
+    oct__pic *p = g->p;
+    if (!g->n_parts) return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a scan before the frame header");
+    const int count = n > 0 ? d[0] : 0;
+    if (count < 1 || count > g->n_parts || n != 4 + 2 * (size_t)count)
+        return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a scan header of %zu bytes for %d components", n, count);
+    g->from = d[n - 3];
+    g->to = d[n - 2];
+    g->high = d[n - 1] >> 4;
+    g->low = d[n - 1] & 15;
+    g->n_scan = 0;
+    oct_result r = OCT_OK;
+    int blocks = 0;
+    for (int i = 0; i < count && !r; i++) {
+        r = oct__jpeg_scan_part(g, d[1 + 2 * i], d[2 + 2 * i]);
+        if (!r) blocks += g->scan[i]->h * g->scan[i]->v;
+    }
+    if (!r && count > 1 && blocks > 10) r = oct__fail(p->err, OCT_E_FORMAT, "JPEG: %d blocks a unit, expected at most 10", blocks);
+    if (!r && g->progressive) r = oct__jpeg_progress(g);
+    return r ? r : oct__jpeg_data(g);
+}
+static oct_result oct__jpeg_refuse(const oct__jpeg *g, int marker) {
+    const char *what = marker == 0xC3 ? "lossless" : marker == 0xDC ? "with its height behind the pixels" :
+                       marker >= 0xC9 && marker <= 0xCF ? "with arithmetic codes" : marker >= 0xC5 && marker <= 0xC7 ? "hierarchical" : NULL;
+    if (what) return oct__fail(g->p->err, OCT_E_UNSUPPORTED, "JPEG: %s, which is not read: convert it to PNG", what);
+    return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: marker %02X at byte %zu, which stands for nothing", marker, g->at);
+}
+/* One marker with its data d [n]. */
+static oct_result oct__jpeg_segment(oct__jpeg *g, int marker, const unsigned char *d, size_t n) {
+    switch (marker) {
+    case 0xC0: case 0xC1: case 0xC2: return oct__jpeg_frame(g, marker, d, n);
+    case 0xC4: return oct__jpeg_codes(g, d, n);
+    case 0xDB: return oct__jpeg_quant(g, d, n);
+    case 0xDA: return oct__jpeg_scan(g, d, n);
+    case 0xDD:
+        if (n != 2) return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: a restart interval of %zu bytes, expected 2", n);
+        g->restart = (int)oct__be16(d);
+        return OCT_OK;
+    case 0xE0:
+        g->jfif = g->jfif || (n >= 12 && memcmp(d, "JFIF", 5) == 0);
+        return OCT_OK;
+    case 0xE1:
+        if (!g->exif && n > 6 && memcmp(d, "Exif\0", 6) == 0) {
+            g->exif = true;
+            g->p->orientation = oct__exif_orientation(d + 6, n - 6);
+        }
+        return OCT_OK;
+    case 0xEE:
+        if (n >= 12 && memcmp(d, "Adobe", 5) == 0) g->adobe = d[11];
+        return OCT_OK;
+    default: return marker >= 0xE0 && (marker < 0xF0 || marker == 0xFE) ? OCT_OK : oct__jpeg_refuse(g, marker);
+    }
+}
+/* Whether every component has come; a progressive picture is complete only where the file says that it ends. */
+static bool oct__jpeg_complete(const oct__jpeg *g, bool ended) {
+    for (int i = 0; i < g->n_parts; i++)
+        if (!g->parts[i].latched || (g->progressive && g->parts[i].sent[0] < 0)) return false;
+    return g->n_parts > 0 && (ended || !g->progressive);
+}
+static oct_result oct__jpeg_markers(oct__jpeg *g) {
+    oct__pic *p = g->p;
+    g->at = 2;
+    while (!oct__jpeg_complete(g, false)) {
+        const int marker = oct__jpeg_marker(p, &g->at);
+        if (!marker) return oct__pic_cut(p, g->n_parts ? "the pixels" : "the header");
+        if (marker == 0xD9) {
+            if (oct__jpeg_complete(g, true)) return OCT_OK;
+            return oct__fail(p->err, OCT_E_FORMAT, "JPEG: it ends at byte %zu before all of its pixels came", g->at);
+        }
+        g->at++;
+        if (marker == 0x01 || (marker >= 0xD0 && marker <= 0xD7)) continue;
+        const size_t n = p->bytes - g->at >= 2 ? oct__be16(p->data + g->at) : 0;
+        if (p->bytes - g->at < 2 || n > p->bytes - g->at) return oct__pic_cut(p, "the header");
+        if (n < 2) return oct__fail(p->err, OCT_E_FORMAT, "JPEG: marker %02X at byte %zu has a length of %zu", marker, g->at, n);
+        const unsigned char *d = p->data + g->at + 2;
+        g->at += n;
+        const oct_result r = oct__jpeg_segment(g, marker, d, n - 2);
+        if (r) return r;
+    }
+    return OCT_OK;
+}
+
+/* --- decoders: JPEG, from samples to pixels --------------------------------------------------------------------- */
+
+/* libjpeg's "fancy" filters: a sample in between is 3/4 of the nearer and 1/4 of the farther one; halves are rounded up
+ * and down in turns.  in, far: [n], far the farther row (in twice: one row); out: [2 * n]. */
+static void oct__jpeg_double_width(const unsigned char *in, int n, unsigned char *out) {
+    *out++ = in[0];
+    for (int i = 0; i + 1 < n; i++) {
+        *out++ = (unsigned char)((3 * in[i] + in[i + 1] + 2) >> 2);
+        *out++ = (unsigned char)((3 * in[i + 1] + in[i] + 1) >> 2);
+    }
+    *out = in[n - 1];
+}
+static void oct__jpeg_double_both(const unsigned char *in, const unsigned char *far, int n, unsigned char *out) {
+    int a = 3 * in[0] + far[0];
+    *out++ = (unsigned char)((4 * a + 8) >> 4);
+    for (int i = 0; i + 1 < n; i++) {
+        const int b = 3 * in[i + 1] + far[i + 1];
+        *out++ = (unsigned char)((3 * a + b + 7) >> 4);
+        *out++ = (unsigned char)((3 * b + a + 8) >> 4);
+        a = b;
+    }
+    *out = (unsigned char)((4 * a + 7) >> 4);
+}
+/* Row y of the picture from one component: its own row, or one made in out [width + 8]. */
+static const unsigned char *oct__jpeg_row(const oct__jpeg *g, const oct__jpeg_part *t, int y, unsigned char *out) {
+    const size_t stride = (size_t)t->stored_w * 8;
+    const int across = g->h_max / t->h, down = g->v_max / t->v, near = y / down;
+    const int next = OCT__MAX(0, OCT__MIN(y % 2 ? near + 1 : near - 1, t->high - 1));
+    const unsigned char *in = t->samples + (size_t)near * stride, *far = t->samples + (size_t)next * stride;
+    if (across == 1 && down == 2) {
+        for (int i = 0; i < t->wide; i++) out[i] = (unsigned char)((3 * in[i] + far[i] + 1 + y % 2) >> 2);
+    } else if (across == 2 && down == 2 && t->wide > 2) {
+        oct__jpeg_double_both(in, far, t->wide, out);
+    } else if (across == 2 && down == 1 && t->wide > 2) {
+        oct__jpeg_double_width(in, t->wide, out);
+    } else if (across > 1) {
+        for (int i = 0; i < t->wide; i++) memset(out + i * across, in[i], (size_t)across);
+    } else {
+        return in;
+    }
+    return out;
+}
+/* JFIF's conversion in 16-bit fixed point, as libjpeg rounds it. */
+static void oct__jpeg_rgb(const unsigned char *y, const unsigned char *cb, const unsigned char *cr, int n, unsigned char *out) {
+    for (int i = 0; i < n; i++, out += 3) {
+        const int b = cb[i] - 128, r = cr[i] - 128;
+        out[0] = oct__byte(y[i] + ((91881 * r + 32768) >> 16));
+        out[1] = oct__byte(y[i] + ((-22554 * b - 46802 * r + 32768) >> 16));
+        out[2] = oct__byte(y[i] + ((116130 * b + 32768) >> 16));
+    }
+}
+static oct_result oct__jpeg_pixels(oct__jpeg *g) {
+    oct__pic *p = g->p;
+    const bool named_rgb = g->parts[0].id == 'R' && g->parts[1].id == 'G' && g->parts[2].id == 'B';
+    const bool rgb = !g->jfif && (g->adobe >= 0 ? g->adobe == 0 : named_rgb);
+    const size_t wide = (size_t)p->width + 8;
+    for (int i = 0; i < g->n_parts && g->progressive; i++) {
+        const oct__jpeg_part *t = &g->parts[i];
+        for (int y = 0; y < t->blocks_h; y++)
+            for (int x = 0; x < t->blocks_w; x++) oct__jpeg_samples(t, t->coefs + ((size_t)y * (size_t)t->stored_w + (size_t)x) * 64, 1, x, y);
+    }
+    g->rows = (unsigned char *)oct__alloc_n(&p->a, wide, (size_t)g->n_parts);
+    if (!g->rows) return oct__fail(p->err, OCT_E_MEMORY, "JPEG: no memory for rows of %d pixels", p->width);
+    const oct_result r = oct__pic_pixels(p, 3);
+    for (int y = 0; y < p->height && !r; y++) {
+        const unsigned char *row[3];
+        unsigned char *out = oct__pic_row(p, y);
+        for (int i = 0; i < 3; i++) row[i] = i < g->n_parts ? oct__jpeg_row(g, &g->parts[i], y, g->rows + wide * (size_t)i) : row[0];
+        if (g->n_parts == 3 && !rgb) oct__jpeg_rgb(row[0], row[1], row[2], p->width, out);
+        else
+            for (int x = 0; x < p->width; x++)
+                for (int i = 0; i < 3; i++) *out++ = row[i][x];
+    }
+    return r;
+}
+static oct_result oct__jpeg_decode(oct__pic *p) {
+    oct__jpeg *g = OCT__NEW(&p->a, oct__jpeg, 1);
+    if (!g) return oct__fail(p->err, OCT_E_MEMORY, "JPEG: no memory for its tables");
+    memset(g, 0, sizeof *g);
+    g->p = p;
+    g->adobe = -1;
+    oct_result r = oct__jpeg_markers(g);
+    if (!r) r = oct__jpeg_pixels(g);
+    for (int i = 0; i < 3; i++) {
+        oct__free(&p->a, g->parts[i].samples);
+        oct__free(&p->a, g->parts[i].coefs);
+    }
+    oct__free(&p->a, g->rows);
+    oct__free(&p->a, g);
+    return r;
+}
 
 /* --- decoders: which one it is, and the public functions ------------------------------------------ */
 

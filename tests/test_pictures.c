@@ -415,6 +415,55 @@ TEST(pictures, pnm_by_hand) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) picture_refuse(cases[i].text, strlen(cases[i].text), cases[i].r, cases[i].words);
 }
 
+/* Where the data of the k-th marker of this kind begin (its length), from 0. */
+static size_t picture_marker(const picture_file *f, int marker, int k) {
+    for (size_t i = 2; i + 4 <= f->bytes; i++)
+        if (f->data[i] == 0xFF && f->data[i + 1] == marker && k-- == 0) return i + 2;
+    test_check(0, __FILE__, __LINE__, "the file has such a marker");
+    return 0;
+}
+/* The file, n of its bytes at `at` replaced, refused with these words. */
+static void picture_refuse_patched(const picture_file *f, size_t at, const char *bytes, size_t n, oct_result r, const char *words) {
+    unsigned char *copy = picture_patched(f, at, bytes, n);
+    picture_refuse(copy, f->bytes, r, words);
+    free(copy);
+}
+TEST(pictures, jpeg_by_hand) {
+    static picture_pack pack;
+    if (!picture_pack_open(&pack)) return;
+    const picture_file *f = picture_named(&pack, "jpeg-420-0"), *deep = picture_named(&pack, "jpeg-deep"), *again = picture_named(&pack, "jpeg-422-0");
+    const size_t sof = picture_marker(f, 0xC0, 0), sos = picture_marker(f, 0xDA, 0), dht = picture_marker(f, 0xC4, 0), dqt = picture_marker(f, 0xDB, 0);
+    const size_t dri = picture_marker(again, 0xDD, 0), rst = picture_marker(again, 0xD1, 0), first = picture_marker(deep, 0xDA, 0),
+                 second = picture_marker(deep, 0xDA, 1), third = picture_marker(deep, 0xDA, 2), deep_sof = picture_marker(deep, 0xC2, 0);
+    const struct { const picture_file *f; size_t at, n; const char *bytes; oct_result r; const char *words; } cases[] = {
+        { f, sof - 1, 1, "\xC9", OCT_E_UNSUPPORTED, "arithmetic" }, { f, sof - 1, 1, "\xC3", OCT_E_UNSUPPORTED, "lossless" },
+        { f, sof - 1, 1, "\xC5", OCT_E_UNSUPPORTED, "hierarchical" }, { f, sof - 1, 1, "\xDC", OCT_E_UNSUPPORTED, "its height behind" },
+        { f, sof + 2, 1, "\x0C", OCT_E_UNSUPPORTED, "12 bits a sample" }, { f, sof + 3, 2, "\0\0", OCT_E_UNSUPPORTED, "the height stands behind" },
+        { f, sof + 5, 2, "\0\0", OCT_E_FORMAT, "0 x 29 pixels" }, { f, sof + 3, 4, "\xff\xff\xff\xff", OCT_E_LIMIT, "65535 x 65535 pixels" },
+        { f, sof + 3, 4, "\x1f\xff\x1f\xff", OCT_E_FORMAT, "cut short" }, { f, sof + 7, 1, "\4", OCT_E_FORMAT, "a frame header of 15 bytes" },
+        { f, sof + 9, 1, "\x51", OCT_E_FORMAT, "sampled 5 x 1" }, { f, sof + 9, 1, "\x20", OCT_E_FORMAT, "sampled 2 x 0" },
+        { f, sof + 9, 4, "\x32\0\2\x22", OCT_E_UNSUPPORTED, "component 1 is sampled 2 x 2 of 3 x 2" }, { f, sof + 10, 1, "\4", OCT_E_FORMAT, "with table 4" },
+        { f, sof + 10, 1, "\3", OCT_E_FORMAT, "the table of divisors 3" }, { f, sof + 9, 8, "\x44\0\2\x22\1\3\x22\1", OCT_E_FORMAT, "24 blocks a unit" },
+        { f, sos + 2, 1, "\0", OCT_E_FORMAT, "for 0 components" }, { f, sos + 2, 1, "\4", OCT_E_FORMAT, "for 4 components" },
+        { f, sos + 3, 1, "\7", OCT_E_FORMAT, "a scan of component 7" }, { f, sos + 5, 1, "\1", OCT_E_FORMAT, "a scan of component 1" },
+        { f, sos + 4, 1, "\x21", OCT_E_FORMAT, "the tables of codes 2 and 1" }, { f, sos + 4, 1, "\x0f", OCT_E_FORMAT, "the tables of codes 0 and 15" },
+        { f, sos - 1, 1, "\xD9", OCT_E_FORMAT, "before all of its pixels came" }, { f, sof - 1, 1, "\xFE", OCT_E_FORMAT, "a scan before the frame header" },
+        { f, dht + 2, 1, "\4", OCT_E_FORMAT, "table 04 of codes" }, { f, dht + 3, 1, "\3", OCT_E_FORMAT, "table 00 of codes" },
+        { f, dht + 3, 2, "\2\0", OCT_E_FORMAT, "table 00 of codes" }, { f, dht, 2, "\0\5", OCT_E_FORMAT, "table 00 of codes with 3 bytes" },
+        { f, dht - 1, 1, "\xFE", OCT_E_FORMAT, "the tables of codes" }, { f, dqt - 1, 1, "\xFE", OCT_E_FORMAT, "the table of divisors" },
+        { f, dqt + 2, 1, "\x20", OCT_E_FORMAT, "table 20 of divisors" }, { f, dqt + 2, 1, "\x10", OCT_E_FORMAT, "table 10 of divisors" },
+        { f, dqt, 2, "\0\1", OCT_E_FORMAT, "has a length of 1" }, { f, dqt - 1, 1, "\x02", OCT_E_FORMAT, "marker 02" },
+        { f, sos + 14, 8, "\xff\0\xff\0\xff\0\xff\0", OCT_E_FORMAT, "a code that there is not" },
+        { again, dri + 1, 1, "\5", OCT_E_FORMAT, "a restart interval of 3 bytes" }, { again, rst - 1, 1, "\xD4", OCT_E_FORMAT, "expected restart marker D1" },
+        { deep, second + 11, 1, "\x31", OCT_E_FORMAT, "bits 3 to 1, which there is not" }, { deep, second + 11, 1, "\x21", OCT_E_FORMAT, "which is known to bit 3" },
+        { deep, first + 11, 1, "\x0e", OCT_E_FORMAT, "bits 0 to 14" }, { deep, first + 10, 1, "\5", OCT_E_FORMAT, "coefficients 0 to 5" },
+        { deep, third + 5, 2, "\6\5", OCT_E_FORMAT, "coefficients 6 to 5" }, { deep, third + 6, 1, "\x40", OCT_E_FORMAT, "coefficients 1 to 64" },
+        { deep, deep_sof - 1, 1, "\xFE", OCT_E_FORMAT, "a scan before the frame header" } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        picture_refuse_patched(cases[i].f, cases[i].at, cases[i].bytes, cases[i].n, cases[i].r, cases[i].words);
+    free(pack.memory);
+}
+
 /* --- the calls themselves ---------------------------------------------------------------------- */
 
 TEST(pictures, limit) {

@@ -262,7 +262,7 @@ def photo(rng, w, h, n=3):
 
 FACTORS = {"444": [(1, 1)] * 3, "422": [(2, 1), (1, 1), (1, 1)], "420": [(2, 2), (1, 1), (1, 1)], "440": [(1, 2), (1, 1), (1, 1)],
            "411": [(4, 1), (1, 1), (1, 1)], "410": [(4, 2), (1, 1), (1, 1)], "441": [(1, 4), (1, 1), (1, 1)], "311": [(3, 1), (1, 1), (1, 1)],
-           "mixed": [(2, 2), (2, 1), (1, 2)], "swapped": [(1, 1), (2, 2), (2, 2)], "large": [(4, 2), (2, 2), (2, 1)], "same": [(2, 2)] * 3}
+           "mixed": [(2, 2), (2, 1), (1, 2)], "swapped": [(1, 1), (2, 2), (2, 2)], "442": [(1, 4), (1, 2), (1, 2)], "same": [(2, 1)] * 3}
 
 
 # --- the list -------------------------------------------------------------------------------------------------------
@@ -309,8 +309,34 @@ def files(rng):
     yield from jpegs(rng)
 
 
+DEEP = [((0, 1, 2), 0, 0, 0, 3), ((0, 1, 2), 0, 0, 3, 2), ((0,), 1, 5, 0, 4), ((0,), 6, 63, 0, 3), ((1,), 1, 63, 0, 2), ((2,), 1, 63, 0, 2),
+        ((0,), 1, 5, 4, 3), ((0,), 1, 63, 3, 2), ((0, 1, 2), 0, 0, 2, 1), ((0,), 1, 63, 2, 1), ((1,), 1, 63, 2, 1), ((2,), 1, 63, 2, 1),
+        ((0, 1, 2), 0, 0, 1, 0), ((0,), 1, 63, 1, 0), ((1,), 1, 63, 1, 0), ((2,), 1, 63, 1, 0)]
+
+
 def jpegs(rng):
-    return iter(())
+    for k, (name, factors) in enumerate(FACTORS.items()):
+        for progressive in (0, 1):
+            yield f"jpeg-{name}-{progressive}", jpeg(photo(rng, 37, 29), (75, 92, 40)[k % 3], factors, progressive=progressive, restart=(0, 2, 0, 1)[k % 4])
+    for w, h in ((1, 1), (2, 3), (3, 2), (6, 5), (5, 6)):
+        for name in ("420", "422", "440"):
+            yield f"jpeg-{name}-{w}x{h}", jpeg(photo(rng, w, h), 85, FACTORS[name])
+    for progressive in (0, 1):
+        p = photo(rng, 33, 20)
+        yield f"jpeg-grey-{progressive}", jpeg(photo(rng, 19, 23, 1), 80, progressive=progressive)
+        yield f"jpeg-rgb-adobe-{progressive}", jpeg(p, 80, space=SPACE_RGB, progressive=progressive)
+        yield f"jpeg-rgb-named-{progressive}", jpeg(p, 80, space=SPACE_RGB, progressive=progressive, jfif=0)
+        yield f"jpeg-ycc-adobe-{progressive}", jpeg(p, 80, FACTORS["420"], progressive=progressive, jfif=2)
+        yield f"jpeg-ycc-bare-{progressive}", jpeg(p, 80, FACTORS["420"], progressive=progressive, jfif=0)
+        yield f"jpeg-coarse-{progressive}", jpeg(p, 3, progressive=progressive, baseline=0)
+        yield f"jpeg-noise-{progressive}", jpeg(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8), 100, FACTORS["420"], progressive=progressive, optimize=1)
+    yield "jpeg-grey-2x2", jpeg(photo(rng, 19, 23, 1), 80, [(2, 2)], restart=3)
+    yield "jpeg-scans", jpeg(photo(rng, 40, 27), 80, FACTORS["420"], scans=[((2,), 0, 63, 0, 0), ((0,), 0, 63, 0, 0), ((1,), 0, 63, 0, 0)], restart=3)
+    yield "jpeg-deep", jpeg(photo(rng, 40, 27), 90, FACTORS["420"], scans=DEEP, restart=5)
+    yield "jpeg-tall", jpeg(photo(rng, 5, 200), 60, FACTORS["420"])
+    yield "jpeg-wide", jpeg(photo(rng, 200, 5), 60, FACTORS["420"], progressive=1)
+    for turn in (1, 3, 6, 8):
+        yield f"jpeg-turn-{turn}", jpeg(photo(rng, 10, 7), 75, exif_data=exif(turn, "<>"[turn & 1]))
 
 
 def main():
@@ -322,7 +348,7 @@ def main():
     entries = []
     for name, data in files(np.random.default_rng(9)):
         entries.append((name, data, data))
-    for name in ("CLIP.png", "astronaut.png", "camera.png", "chelsea.png", "coffee.png") if args.data else ():
+    for name in ("CLIP.png", "astronaut.png", "camera.png", "chelsea.png", "china.jpg", "coffee.png", "flower.jpg", "rocket.jpg") if args.data else ():
         with open(os.path.join(args.data, "images", name), "rb") as f:
             entries.append(("images/" + name, f.read(), b""))
     with open(args.o, "wb") as f:
