@@ -7771,7 +7771,7 @@ static oct_result oct__vit_bind_sizes(const oct__vit_binder *b) {
     v->grid = v->prep.size / v->patch;
     v->n_patch = v->grid * v->grid;
     if (v->n_patch > OCT__VIT_ROWS)
-        return oct__fail(b->err, OCT_E_UNSUPPORTED, "metadata '%s': %d, of %d x %d pixels that is %d patches, expected at most %d",
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "metadata '%s': %d, in %d x %d pixels that is %d patches, expected at most %d",
                          oct__vit_key(b, "patch_size", "patch_size", key), v->patch, v->prep.size, v->prep.size, v->n_patch,
                          OCT__VIT_ROWS);
     return b->clip ? oct__vit_bind_clip(b) : oct__vit_bind_own(b);
@@ -8035,13 +8035,13 @@ static void oct__vit_end(oct__vit_pass *p) {
     const oct__vit *v = p->v;
     const int n_tok = oct__vit_tokens(v);
     const float *selected = p->x + (size_t)v->first_row * (size_t)v->n_embd;
+    oct__vit_show(p, -1, "v.selected", selected, n_tok, v->n_embd);
     if (v->n_class && p->watch->stage) {
         oct__norm(&p->compute, p->xn, p->x, v->n_row, v->n_embd, v->post_ln.w, v->post_ln.b, v->eps, false);
         oct__vit_show(p, -1, "v.post_ln", p->xn, v->n_row, v->n_embd);
         oct__vit_mul(p, &v->head, p->xn, 1, p->head);
         oct__vit_show(p, -1, "v.head", p->head, 1, v->n_class);
     }
-    oct__vit_show(p, -1, "v.selected", selected, n_tok, v->n_embd);
     if (!v->n_out || !p->out) return;
     oct__vit_mul(p, &v->mm0, selected, n_tok, v->n_mid ? p->ff : p->out);
     if (v->n_mid) {

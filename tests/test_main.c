@@ -34,9 +34,6 @@
 #  if __has_include("test_memory.c")
 #    include "test_memory.c"
 #  endif
-#  if __has_include("test_vision.c")
-#    include "test_vision.c"
-#  endif
 #  if __has_include("test_feed.c")
 #    include "test_feed.c"
 #  endif
@@ -48,5 +45,8 @@
 #  endif
 #  if __has_include("test_moe.c")
 #    include "test_moe.c"
+#  endif
+#  if __has_include("test_vision.c")
+#    include "test_vision.c"
 #  endif
 #endif

@@ -1,4 +1,5 @@
 /* Pictures as their encoder takes them: against Pillow and the processors of transformers (tools/reference/make_vision.py). */
+#include "gguf_writer.h"
 
 typedef struct vision_picture {
     int         width, height;
@@ -149,4 +150,323 @@ TEST(pictures, strips) {
         else CHECK_NEAR(out[0], (122.0 / 255.0 - (double)p.mean[0]) / (double)p.std[0], 1e-5);
     }
     free(pixels);
+}
+
+/* --- encoders: every stage against transformers' modules ----------------------------------------- */
+
+enum { VISION_STAGES = 12, VISION_FLOATS = 96 * 36 };
+/* What a run showed. */
+typedef struct vision_seen {
+    char  name[VISION_STAGES][24];
+    int   rows[VISION_STAGES], cols[VISION_STAGES], n;
+    float data[VISION_STAGES][VISION_FLOATS];
+} vision_seen;
+
+static void vision_stage(void *user, const char *name, const float *data, int rows, int cols, int pos) {
+    vision_seen *seen = (vision_seen *)user;
+    if (!CHECK(seen->n < VISION_STAGES && rows * cols <= VISION_FLOATS && pos == 0)) return;
+    snprintf(seen->name[seen->n], sizeof seen->name[0], "%s", name);
+    seen->rows[seen->n] = rows;
+    seen->cols[seen->n] = cols;
+    memcpy(seen->data[seen->n++], data, (size_t)rows * (size_t)cols * sizeof *data);
+}
+static const float *vision_last(const vision_seen *seen) { return seen->data[seen->n - 1]; }
+
+static oct_model *vision_open(const void *file, size_t bytes) {
+    oct_model_desc d;
+    oct_model     *m = NULL;
+    oct_error      err;
+    memset(&d, 0, sizeof d);
+    d.load = OCT_LOAD_DIRECTORY;
+    if (oct_model_open_memory(&m, file, bytes, &d, &err)) test_check(0, __FILE__, __LINE__, err.message);
+    return m;
+}
+/* Encodes the picture of the goldens; the last stage shown is the result. */
+static oct_result vision_run(const void *file, size_t bytes, oct_isa isa, int n_threads, vision_seen *seen, oct_error *err) {
+    oct_model      *m = vision_open(file, bytes);
+    oct__compute    c;
+    oct__vit        v;
+    oct__vit_watch  watch;
+    oct_image       image;
+    float           out[VISION_FLOATS];
+    unsigned char  *pixels = vision_make("RGB", 97, 61, 0, &image);
+    memset(&c, 0, sizeof c);
+    memset(&watch, 0, sizeof watch);
+    seen->n = 0;
+    err->message[0] = 0;
+    oct_result r = m && pixels ? oct__vit_load(&v, &m->gguf, &m->desc.allocator, 0, err) : OCT_E_MEMORY;
+    if (!r) {
+        c.k = oct__kernels_pick(isa);
+        c.pool.n_threads = n_threads;
+        c.exact = true;
+        watch.stage = vision_stage;
+        watch.stage_user = seen;
+        if (CHECK(oct__vit_tokens(&v) * v.n_out <= VISION_FLOATS))
+            r = oct__vit_encode(&v, &c, &m->desc.allocator, &image, NULL, &watch, out, err);
+        oct__vit_free(&v, &m->desc.allocator);
+    }
+    oct_model_close(m);
+    free(pixels);
+    return r;
+}
+
+static const char *const vision_cases[] = { "vit-clip", "vit-siglip", "vit-plain" };
+
+TEST(vision, every_stage) {
+    vision_seen *seen = (vision_seen *)malloc(sizeof *seen), *first = (vision_seen *)malloc(sizeof *first);
+    oct_error    err;
+    oct_isa      isa;
+    char         text[200];
+    for (int i = 0; i < 3 && CHECK(seen && first); i++) {
+        golden g;
+        if (!golden_open(&g, vision_cases[i])) continue;
+        for (int j = 0; golden_isa(j, &isa); j++) {
+            for (int n_threads = 1; n_threads <= 3 && isa != OCT_ISA_AUTO; n_threads++) {
+                if (!CHECK_INT(vision_run(g.gguf, g.gguf_bytes, isa, n_threads, seen, &err), OCT_OK)) break;
+                CHECK_INT(seen->n, g.n);
+                for (int s = 0; s < OCT__MIN(g.n, seen->n); s++) {
+                    const golden_array *a = golden_find(&g, seen->name[s]);
+                    const bool same = a && a->rows == seen->rows[s] && a->cols == seen->cols[s];
+                    const double far = same ? golden_distance(seen->data[s], a->f, (size_t)a->rows * (size_t)a->cols) : HUGE_VAL;
+                    snprintf(text, sizeof text, "%s, %s: stage %s [%d, %d], relative error %.2g", vision_cases[i],
+                             oct_isa_name(isa), seen->name[s], seen->rows[s], seen->cols[s], far);
+                    test_check(far <= GOLDEN_TOLERANCE, __FILE__, __LINE__, text);
+                }
+                if (n_threads == 1) *first = *seen;
+                const size_t last = (size_t)(seen->rows[seen->n - 1] * seen->cols[seen->n - 1]);
+                CHECK(memcmp(vision_last(first), vision_last(seen), last * sizeof(float)) == 0);
+            }
+        }
+        golden_close(&g);
+    }
+    free(first);
+    free(seen);
+}
+
+/* --- files made of other files -------------------------------------------------------------------- */
+
+/* What to change on the way: pairs of words, "drop blk.0.ln1 image_size 6".
+ *   clip 1: llama.cpp's keys; clip 2: and its older converter's names.  feature_layer N: with clip
+ *   drop, zero, turn NAME: tensors with NAME in theirs are left out, all zeros, have ne[0] and ne[1] exchanged
+ *   add NAME: one tensor more
+ *   without KEY: leave the key out
+ *   KEY VALUE: a number, a word, or the first item of an array instead; keys go without "octavius.v." */
+static const char *vision_edit(const char *edit, const char *what) {
+    static char value[64];
+    char        word[2][64];
+    for (int n = 0; sscanf(edit, "%63s %63s%n", word[0], word[1], &n) == 2; edit += n)
+        if (strcmp(word[0], what) == 0) return strcpy(value, word[1]);
+    return NULL;
+}
+static int vision_clip(const char *edit) {
+    const char *clip = vision_edit(edit, "clip");
+    return clip ? atoi(clip) : 0;
+}
+/* Does the edit name this tensor for that? */
+static int vision_names(const char *edit, const char *what, const char *name) {
+    const char *part = vision_edit(edit, what);
+    return part && strstr(name, part);
+}
+
+static void vision_copy_meta(gguf_writer *w, const oct_meta *meta, const char *edit) {
+    char       key[200];
+    const int  ours = meta->key.len > 11 && memcmp(meta->key.data, "octavius.v.", 11) == 0, clip = vision_clip(edit);
+    const int  skip = ours ? 11 : 0;
+    char       name[100];
+    snprintf(key, sizeof key, "%.*s", (int)meta->key.len, meta->key.data);
+    snprintf(name, sizeof name, "%.80s", key + skip);
+    if (vision_names(edit, "without", name)) return;
+    if (clip && ours && (meta->type == GW_STRING || strcmp(name, "resize_side") == 0)) return;
+    const char *attention = strcmp(name, "head_count") == 0 || strcmp(name, "layer_norm_epsilon") == 0 ? "attention." : "";
+    if (clip && ours) snprintf(key, sizeof key, "clip.vision.%s%s", attention, name);
+    const char *set = vision_edit(edit, name);
+    if (meta->type == GW_ARRAY) {
+        float v[3];
+        memcpy(v, meta->items, sizeof v);
+        if (set) v[0] = (float)atof(set);
+        gw_array_f32(w, key, v, 3);
+    } else if (meta->type == GW_STRING) {
+        if (strcmp(key, "general.architecture") == 0) gw_str(w, key, clip ? "clip" : "octavius");
+        else if (set) gw_str(w, key, set);
+        else gw_strn(w, key, meta->s.data, meta->s.len);
+    } else if (meta->type == GW_F32) {
+        gw_f32(w, key, (float)meta->f);
+    } else {
+        gw_u32(w, key, set ? (uint32_t)strtoul(set, NULL, 10) : (uint32_t)meta->u);
+    }
+}
+static void vision_copy_tensor(gguf_writer *w, const oct_tensor *t, const char *edit) {
+    char     name[96], end[16];
+    uint64_t ne[4];
+    snprintf(name, sizeof name, "%.*s", (int)t->name.len, t->name.data);
+    for (int i = 0; i < 4; i++) ne[i] = (uint64_t)t->ne[i];
+    if (vision_names(edit, "drop", name)) return;
+    if (vision_names(edit, "turn", name)) {
+        ne[0] = (uint64_t)t->ne[1];
+        ne[1] = (uint64_t)t->ne[0];
+    }
+    const void *data = vision_names(edit, "zero", name) ? NULL : t->data;
+    char *ffn = strstr(name, "ffn_");
+    if (ffn && vision_clip(edit) == 2) {
+        const int up = ffn[4] == 'u';
+        snprintf(end, sizeof end, "%s", strchr(ffn, '.'));
+        snprintf(ffn, 32, "ffn_%s%s", up ? "down" : "up", end);
+    }
+    gw_tensor(w, name, (uint32_t)t->type, (uint32_t)t->n_dims, ne, data, t->bytes);
+}
+/* free() it. */
+static unsigned char *vision_rewrite(const golden *g, const char *edit, size_t *bytes) {
+    gguf_writer w;
+    oct_meta    meta;
+    oct_tensor  t;
+    oct_model  *m = vision_open(g->gguf, g->gguf_bytes);
+    gw_begin(&w);
+    for (size_t i = 0; oct_model_meta(m, i, &meta) == OCT_OK; i++) vision_copy_meta(&w, &meta, edit);
+    if (vision_clip(edit)) {
+        gw_bool(&w, "clip.has_vision_encoder", 1);
+        gw_str(&w, "clip.projector_type", "mlp");
+    }
+    const char *layer = vision_edit(edit, "feature_layer");
+    const int32_t number = layer ? atoi(layer) : 0;
+    if (layer) gw_array_i32(&w, "clip.vision.feature_layer", &number, 1);
+    for (size_t i = 0; oct_model_tensor(m, i, &t) == OCT_OK; i++) vision_copy_tensor(&w, &t, edit);
+    const char *more = vision_edit(edit, "add");
+    if (more) gw_tensor_1d(&w, more, 0, 32, NULL);
+    oct_model_close(m);
+    return gw_finish(&w, bytes);
+}
+static oct_result vision_run_edit(const golden *g, const char *edit, vision_seen *seen, oct_error *err) {
+    size_t         bytes = 0;
+    unsigned char *file = vision_rewrite(g, edit, &bytes);
+    const oct_result r = vision_run(file, bytes, OCT_ISA_AUTO, 1, seen, err);
+    free(file);
+    return r;
+}
+
+/* Zeroes each class of tensor: the result must lie 100 tolerances away.  Biases of keys add the same to every score of a
+ * query, which softmax does not see. */
+TEST(vision, the_comparison_can_fail) {
+    vision_seen *seen = (vision_seen *)malloc(sizeof *seen);
+    oct_error    err;
+    for (int i = 0; i < 3 && CHECK(seen != NULL); i++) {
+        golden     g;
+        oct_tensor t;
+        if (!golden_open(&g, vision_cases[i])) continue;
+        oct_model *m = vision_open(g.gguf, g.gguf_bytes);
+        const golden_array *a = &g.a[g.n - 1];
+        for (size_t j = 0; oct_model_tensor(m, j, &t) == OCT_OK; j++) {
+            char name[96], edit[120], text[200];
+            snprintf(name, sizeof name, "%.*s", (int)t.name.len, t.name.data);
+            snprintf(edit, sizeof edit, "zero %s", strncmp(name, "v.blk.0.", 8) == 0 ? name + 8 : name);
+            if (strncmp(name, "v.blk.1.", 8) == 0) continue;
+            if (!CHECK_INT(vision_run_edit(&g, edit, seen, &err), OCT_OK)) break;
+            const double far = golden_distance(vision_last(seen), a->f, (size_t)a->rows * (size_t)a->cols);
+            const bool   unseen = strstr(name, "attn_k.bias") != NULL;
+            snprintf(text, sizeof text, "%s without %s: the result moves by %.2g", vision_cases[i], name, far);
+            test_check(unseen ? far <= GOLDEN_TOLERANCE : far >= 100 * GOLDEN_TOLERANCE, __FILE__, __LINE__, text);
+        }
+        oct_model_close(m);
+        golden_close(&g);
+    }
+    free(seen);
+}
+
+/* llama.cpp's spelling gives the same bits; feature_layer ends the tower early. */
+TEST(vision, mmproj_keys) {
+    static const char *const same[] = { "clip 1", "clip 2", "clip 1 add v.post_ln.weight", "clip 1 feature_layer 2" };
+    vision_seen *seen = (vision_seen *)malloc(sizeof *seen), *own = (vision_seen *)malloc(sizeof *own);
+    golden       g;
+    oct_error    err;
+    if (!CHECK(seen && own) || !golden_open(&g, "vit-clip")) return;
+    const size_t bytes = (size_t)g.a[g.n - 1].rows * (size_t)g.a[g.n - 1].cols * sizeof(float);
+    CHECK_INT(vision_run(g.gguf, g.gguf_bytes, OCT_ISA_AUTO, 1, own, &err), OCT_OK);
+    for (int i = 0; i < 4; i++)
+        if (CHECK_INT(vision_run_edit(&g, same[i], seen, &err), OCT_OK))
+            CHECK(memcmp(vision_last(seen), vision_last(own), bytes) == 0);
+    if (CHECK_INT(vision_run_edit(&g, "clip 1 feature_layer 1", seen, &err), OCT_OK)) {
+        CHECK_INT(seen->n, own->n - 1);
+        CHECK_STR(seen->name[4], "v.selected");
+        CHECK(memcmp(seen->data[4], own->data[3] + 48, 16 * 48 * sizeof(float)) == 0);
+    }
+    CHECK_INT(vision_run_edit(&g, "clip 1 feature_layer 3", seen, &err), OCT_E_FORMAT);
+    CHECK_STR(err.message, "metadata 'clip.vision.feature_layer': 3, expected an integer from 1 to 2");
+    golden_close(&g);
+    free(seen);
+    free(own);
+}
+/* A tower of known depth that is all there stops one block short; one that lacks its last block does not. */
+TEST(vision, blocks_of_an_mmproj) {
+    static const int sizes[][3] = {
+        { 1024, 24, 23 }, { 1024, 23, 23 }, { 1152, 27, 26 }, { 1152, 26, 26 }, { 768, 12, 11 }, { 48, 24, 24 },
+    };
+    oct__vit_binder b;
+    oct__gguf       g;
+    oct__vit        v;
+    memset(&b, 0, sizeof b);
+    memset(&g, 0, sizeof g);
+    b.g = &g;
+    b.v = &v;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        memset(&v, 0, sizeof v);
+        v.n_embd = sizes[i][0];
+        v.n_block = sizes[i][1];
+        CHECK_INT(oct__vit_clip_blocks(&b), OCT_OK);
+        CHECK_INT(v.n_block, sizes[i][2]);
+    }
+}
+
+typedef struct vision_refusal { const char *file, *edit; oct_result code; const char *message; } vision_refusal;
+
+TEST(vision, files_that_are_refused) {
+    static const vision_refusal all[] = {
+        { "vit-clip", "drop v.patch_embd", OCT_E_FORMAT, "tensor 'v.patch_embd.weight': missing, expected [7, 7, 3, 48]" },
+        { "vit-clip", "drop blk.1.attn_v.w", OCT_E_FORMAT, "tensor 'v.blk.1.attn_v.weight': missing, expected [48, 48]" },
+        { "vit-clip", "drop mm.0", OCT_E_FORMAT, "tensor 'mm.0.weight': missing, expected [48, 0]" },
+        { "vit-clip", "drop class_embd", OCT_E_FORMAT, "tensor 'v.position_embd.weight': shape [48, 17], expected [48, 16]" },
+        { "vit-clip", "turn blk.0.ffn_up.w", OCT_E_FORMAT,
+          "tensor 'v.blk.0.ffn_down.weight': shape [88, 48], expected [48, 88]" },
+        { "vit-clip", "turn mm.2.w", OCT_E_FORMAT, "tensor 'mm.2.weight': shape [48, 56], expected [56, 56]" },
+        { "vit-clip", "patch_size 8", OCT_E_FORMAT, "tensor 'v.patch_embd.weight': shape [7, 7, 3, 48], expected [8, 8, 3, 48]" },
+        { "vit-clip", "add v.blk.0.attn_x.weight", OCT_E_UNSUPPORTED,
+          "tensor 'v.blk.0.attn_x.weight': not part of a vision tower as this version knows it" },
+        { "vit-clip", "block_count 1", OCT_E_UNSUPPORTED,
+          "tensor 'v.blk.1.ln1.weight': not part of a vision tower as this version knows it" },
+        { "vit-clip", "block_count 3", OCT_E_FORMAT, "tensor 'v.blk.2.ln1.weight': missing, expected [48, 1]" },
+        { "vit-clip", "block_count 0", OCT_E_FORMAT, "metadata 'octavius.v.block_count': 0, expected 1 to 256" },
+        { "vit-clip", "image_size 2147483648", OCT_E_FORMAT, "metadata 'octavius.v.image_size': 2147483648, expected 1 to 2048" },
+        { "vit-clip", "image_size 6", OCT_E_FORMAT, "metadata 'octavius.v.patch_size': 7, expected 1 to 6" },
+        { "vit-clip", "patch_size 0", OCT_E_FORMAT, "metadata 'octavius.v.patch_size': 0, expected 1 to 28" },
+        { "vit-clip", "image_size 2048 patch_size 1", OCT_E_UNSUPPORTED,
+          "metadata 'octavius.v.patch_size': 1, in 2048 x 2048 pixels that is 4194304 patches, expected at most 16384" },
+        { "vit-clip", "head_count 5", OCT_E_FORMAT,
+          "metadata 'octavius.v.head_count': 5, expected a divisor of the width 48, heads of at most 1024" },
+        { "vit-clip", "embedding_length 1073741824", OCT_E_FORMAT,
+          "metadata 'octavius.v.embedding_length': 1073741824, expected 1 to 16384" },
+        { "vit-clip", "activation relu", OCT_E_UNSUPPORTED,
+          "metadata 'octavius.v.activation': 'relu', expected gelu_quick|gelu_tanh|gelu" },
+        { "vit-clip", "without activation", OCT_E_FORMAT,
+          "metadata 'octavius.v.activation': missing or empty, expected gelu_quick|gelu_tanh|gelu" },
+        { "vit-clip", "without image_mean", OCT_E_FORMAT, "metadata 'octavius.v.image_mean': missing, expected array of 3 f32" },
+        { "vit-clip", "image_mean -0.5", OCT_E_FORMAT, "metadata 'octavius.v.image_mean': item 0 is -0.5, expected 0 to 1" },
+        { "vit-clip", "image_std 0", OCT_E_FORMAT, "metadata 'octavius.v.image_std': item 0 is 0, expected 0.0001 to 10000" },
+        { "vit-clip", "without image_size", OCT_E_FORMAT,
+          "metadata 'octavius.v.image_size': missing, and general.architecture is not 'clip': no vision tower" },
+        { "vit-clip", "clip 1 without image_size", OCT_E_FORMAT,
+          "metadata 'clip.vision.image_size': missing, expected an integer" },
+        { "vit-siglip", "image_size 13 resize_side 13", OCT_E_FORMAT,
+          "tensor 'v.class_embd': missing, and one patch alone leaves no row" },
+        { "vit-siglip", "image_size 20 resize_side 20", OCT_E_FORMAT,
+          "tensor 'v.position_embd.weight': shape [40, 16], expected [40, 4]" },
+        { "vit-plain", "drop post_ln", OCT_E_FORMAT, "tensor 'v.post_ln.weight': missing, expected [48, 1]" },
+    };
+    vision_seen *seen = (vision_seen *)malloc(sizeof *seen);
+    oct_error    err;
+    for (size_t i = 0; i < sizeof all / sizeof all[0] && CHECK(seen != NULL); i++) {
+        golden g;
+        if (!golden_open(&g, all[i].file)) continue;
+        CHECK_INT(vision_run_edit(&g, all[i].edit, seen, &err), all[i].code);
+        CHECK_STR(err.message, all[i].message);
+        golden_close(&g);
+    }
+    free(seen);
 }

@@ -8,8 +8,8 @@ pictures: pictures that both sides make from a formula, resized in every mode; o
 of the floats.  The processors that run are CLIPImageProcessor and SiglipImageProcessor on Pillow; what is resized in its own mode
 (OCTAVIUS) goes through Image.resize as torchvision's Resize calls it.
 
-towers: tiny random encoders (vit-NAME.gguf) and every stage of what they make of one of those pictures (vit-NAME.bin, the format of
-make_golden.py), from CLIPVisionModel and SiglipVisionModel in float64; vit-plain (timm's plain transformer with its classifier)
+towers: tiny random encoders (vit-NAME.gguf) and every stage of what they make of one of those pictures (vit-NAME.bin, the
+format of make_golden.py), from CLIPVisionModel and SiglipVisionModel in float64; vit-plain (timm's plain transformer with its classifier)
 from the formulas below, which the real ViT-Tiny of the test data confirms.
 
 Pillow before 13 is wanted, as the official programs pin it: 13.0 takes the columns first where that is less work, which rounds
@@ -230,6 +230,7 @@ def plain(t, w, pixels):
         y = linear(norm(x, b + "ln2"), b + "ffn_up")
         x = x + linear(y * 0.5 * (1 + np.vectorize(erf)(y * 0.5 ** 0.5)), b + "ffn_down")
         stages[b + "out"] = x
+    stages["v.selected"] = x[1:]
     stages["v.post_ln"] = norm(x, "v.post_ln")
     stages["v.head"] = linear(stages["v.post_ln"][:1], "v.head")
     return stages
@@ -238,8 +239,8 @@ def plain(t, w, pixels):
 def write_gguf(path, t, w, mean, std):
     import gguf
     out = gguf.GGUFWriter(path, "octavius")
-    for key, value in (("image_size", t["s"]), ("patch_size", t["p"]), ("embedding_length", t["d"]), ("feed_forward_length", t["f"]),
-                       ("block_count", t["n"]), ("head_count", t["h"]), ("resize_side", t.get("side", t["s"]))):
+    for key, value in (("image_size", t["s"]), ("patch_size", t["p"]), ("embedding_length", t["d"]), ("block_count", t["n"]),
+                       ("feed_forward_length", t["f"]), ("head_count", t["h"]), ("resize_side", t.get("side", t["s"]))):
         out.add_uint32("octavius.v." + key, value)
     out.add_float32("octavius.v.layer_norm_epsilon", t["eps"])
     out.add_array("octavius.v.image_mean", mean)
