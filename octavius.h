@@ -2226,9 +2226,10 @@ static const char *oct__path_tail(const char *path) {
     return p;
 }
 /* strerror is neither free of locales nor of shared state. */
-static oct_result oct__path_fail(const char *path, int error, oct_error *err) {
+static oct_result oct__path_fail(const char *path, const char *wanted, int error, oct_error *err) {
+    if (error == EISDIR) return oct__fail(err, OCT_E_IO, "'%s': a folder, expected %s", oct__path_tail(path), wanted);
     const char *why = error == ENOENT ? "no such file" : error == EACCES ? "permission denied" :
-                      error == EISDIR ? "a folder, expected a file" : error == ENOTDIR ? "a folder in its path is a file" :
+                      error == ENOTDIR ? "a folder in its path is a file" :
                       error == EMFILE ? "too many open files" : error == ENAMETOOLONG ? "the name is too long" : NULL;
     if (why) return oct__fail(err, OCT_E_IO, "'%s': %s", oct__path_tail(path), why);
     return oct__fail(err, OCT_E_IO, "'%s': cannot be opened (error %d)", oct__path_tail(path), error);
@@ -2236,22 +2237,23 @@ static oct_result oct__path_fail(const char *path, int error, oct_error *err) {
 
 #if OCT__POSIX
 typedef struct oct__file { int fd; uint64_t bytes; } oct__file;
-static oct_result oct__file_open(oct__file *f, const char *path, oct_error *err) {
+/* wanted: "a GGUF file", for messages. */
+static oct_result oct__file_open(oct__file *f, const char *path, const char *wanted, oct_error *err) {
     struct stat st;
 #  if defined(O_CLOEXEC)
     f->fd = open(path, O_RDONLY | O_CLOEXEC);
 #  else
     f->fd = open(path, O_RDONLY);
 #  endif
-    if (f->fd < 0) return oct__path_fail(path, errno, err);
+    if (f->fd < 0) return oct__path_fail(path, wanted, errno, err);
     int error = fstat(f->fd, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
     if (!error && S_ISREG(st.st_mode)) {
         f->bytes = (uint64_t)st.st_size;
         return OCT_OK;
     }
     close(f->fd);
-    if (error) return oct__path_fail(path, error, err);
-    return oct__fail(err, OCT_E_IO, "'%s': neither a file nor a folder, expected a file", oct__path_tail(path));
+    if (error) return oct__path_fail(path, wanted, error, err);
+    return oct__fail(err, OCT_E_IO, "'%s': neither a file nor a folder, expected %s", oct__path_tail(path), wanted);
 }
 static void oct__file_close(oct__file *f) { close(f->fd); }
 /* An oct_reader's function; reads go from start to end, so the offset is where the file stands anyway. */
@@ -2269,9 +2271,9 @@ static size_t oct__file_read(void *user, uint64_t offset, void *dst, size_t n) {
 }
 #else
 typedef struct oct__file { FILE *stream; uint64_t bytes; } oct__file;
-static oct_result oct__file_open(oct__file *f, const char *path, oct_error *err) {
+static oct_result oct__file_open(oct__file *f, const char *path, const char *wanted, oct_error *err) {
     f->stream = fopen(path, "rb");
-    if (!f->stream) return oct__path_fail(path, errno, err);
+    if (!f->stream) return oct__path_fail(path, wanted, errno, err);
 #  if defined(_WIN32)
     const long long end = _fseeki64(f->stream, 0, SEEK_END) == 0 ? _ftelli64(f->stream) : -1;
 #  else
@@ -2294,7 +2296,7 @@ static size_t oct__file_read(void *user, uint64_t offset, void *dst, size_t n) {
 /* Part i of s from a file: mapped where that can be done and is wanted, else read. */
 static oct_result oct__source_add_file(oct__source *s, int i, const char *path, const oct_model_desc *d, oct_error *err) {
     oct__file f;
-    oct_result r = oct__file_open(&f, path, err);
+    oct_result r = oct__file_open(&f, path, "a GGUF file", err);
     if (r) return r;
     if (f.bytes == 0) r = oct__fail(err, OCT_E_FORMAT, "'%s': the file is empty, expected a GGUF file", oct__path_tail(path));
 #if OCT__MMAP
@@ -7032,7 +7034,7 @@ OCT_API oct_result oct_picture_open(oct_picture *out, const char *path, const oc
     return oct__fail(err, OCT_E_UNSUPPORTED, "built with OCTAVIUS_NO_STDIO: open from memory");
 #else
     oct__file f;
-    if ((r = oct__file_open(&f, path, err)) != OCT_OK) return r;
+    if ((r = oct__file_open(&f, path, "a picture", err)) != OCT_OK) return r;
     const uint64_t limit = OCT__MIN((uint64_t)p.max_pixels, UINT64_MAX / 32) * 16 + (1u << 24);     /* the densest format, and as much as a file says besides */
     unsigned char *data = f.bytes > limit || f.bytes > SIZE_MAX ? NULL : (unsigned char *)oct__alloc(&p.a, (size_t)f.bytes);
     if (f.bytes > limit)
