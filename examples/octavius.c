@@ -164,7 +164,7 @@ static int exit_code(oct_result r) {
 /* --- options: one table is the parser, the help and the suggestions -------------------------- */
 
 static struct {
-    const char *model, *mmproj, *lora, *prompt, *file, *system, *style, *isa, *kv, *batch, *shard, *resume;
+    const char *model, *mmproj, *lora, *prompt, *file, *system, *style, *isa, *kv, *batch, *shard, *resume, *experts;
     const char *images[MOST_PICTURES];
     int         n_images;
     const char *cloud;
@@ -225,6 +225,7 @@ static const option options[] = {
     { FLAG, "--stats", &set.stats, NULL, "times, tokens/s and the seed, to stderr", 0, 0, NULL },
     { FLAG, "-q --quiet", &set.quiet, NULL, "no greeting, warnings or progress", 0, 0, NULL },
     { FLAG, "--no-color", &set.no_color, NULL, "plain text (as with NO_COLOR)", 0, 0, NULL },
+    { TEXT, "--experts-out", &set.experts, "FILE", "which experts met text and pictures, as JSON or .svg", 0, 0, NULL },
     { TITLE, "Many questions", NULL, NULL, NULL, 0, 0, NULL },
     { TEXT, "--batch", &set.batch, "FILE", "JSON lines {id, prompt, image[], system} (- is stdin); an object a line comes out", 0, 0, NULL },
     { TEXT, "--shard", &set.shard, "K/N", "only the lines whose index modulo N is K", 0, 0, NULL },
@@ -389,6 +390,221 @@ static int parse_options(int argc, char **argv) {
     return 0;
 }
 
+/* --- experts ---------------------------------------------------------------------------------- */
+
+/* Which experts the tokens met.  What stands in the context is noted position by position, so that what is taken back is
+ * not counted; experts_count adds it up when a context comes to its end. */
+enum { MODALITIES = OCT_MODALITIES };
+typedef struct experts {
+    int       n_ctx, n_layer, n_expert, k;
+    uint16_t *now;                  /* [n_ctx, n_layer, k] expert + 1, best first; 0: none */
+    char     *modality;             /* [n_ctx] 0 text, 1 picture, 2 cloud */
+    uint64_t *chosen, *first;       /* [n_layer, MODALITIES, n_expert] how often at all, and as the best */
+    uint64_t  tokens[MODALITIES];
+    text      paths;                /* for every token, as uint16: its best expert + 1 of each layer, then its modality */
+} experts;
+
+static const char *const modality_names[MODALITIES] = { "text", "image", "cloud" };
+
+static void *zeroed(size_t n, size_t size) {
+    void *p = calloc(n ? n : 1, size);
+    if (!p) leave_memory();
+    return p;
+}
+/* A context begins that may be longer than the one before. */
+static void experts_begin(experts *e, const oct_model_info *info, int n_ctx) {
+    e->n_ctx = n_ctx;
+    e->n_layer = info->n_layer;
+    e->n_expert = info->n_expert;
+    e->k = info->k_top;
+    e->now = (uint16_t *)zeroed((size_t)n_ctx * (size_t)e->n_layer * (size_t)e->k, sizeof *e->now);
+    e->modality = (char *)zeroed((size_t)n_ctx, 1);
+    e->chosen = (uint64_t *)zeroed((size_t)e->n_layer * MODALITIES * (size_t)e->n_expert, sizeof *e->chosen);
+    e->first = (uint64_t *)zeroed((size_t)e->n_layer * MODALITIES * (size_t)e->n_expert, sizeof *e->first);
+}
+static void experts_free(experts *e) {
+    free(e->now);
+    free(e->modality);
+    free(e->chosen);
+    free(e->first);
+    text_free(&e->paths);
+}
+static void on_route(void *user, const oct_route *r) {
+    experts *e = (experts *)user;
+    if (r->position >= e->n_ctx || r->layer >= e->n_layer) return;
+    uint16_t *now = e->now + ((size_t)r->position * (size_t)e->n_layer + (size_t)r->layer) * (size_t)e->k;
+    for (int i = 0; i < e->k; i++) now[i] = (uint16_t)(i < r->k && r->weights[i] > 0 ? r->chosen[i] + 1 : 0);
+    e->modality[r->position] = (char)r->modality;
+}
+/* Adds up the first n positions. */
+static void experts_count(experts *e, int n) {
+    for (int pos = 0; pos < n && pos < e->n_ctx && e->k; pos++) {
+        const uint16_t modality = (uint16_t)e->modality[pos];
+        e->tokens[modality]++;
+        for (int l = 0; l < e->n_layer; l++) {
+            const uint16_t *now = e->now + ((size_t)pos * (size_t)e->n_layer + (size_t)l) * (size_t)e->k;
+            const size_t row = ((size_t)l * MODALITIES + modality) * (size_t)e->n_expert;
+            for (int i = 0; i < e->k; i++)
+                if (now[i]) e->chosen[row + now[i] - 1]++;
+            if (now[0]) e->first[row + now[0] - 1]++;
+            text_add(&e->paths, now, sizeof *now);
+        }
+        text_add(&e->paths, &modality, sizeof modality);
+    }
+}
+
+/* The most frequent ways of tokens through the layers' best experts. */
+typedef struct way { const uint16_t *experts; uint64_t of[MODALITIES], all; } way;
+static size_t path_bytes;                                  /* qsort hands nothing on */
+static int path_order(const void *a, const void *b) { return memcmp(a, b, path_bytes); }
+static int path_more(const void *a, const void *b) {
+    const uint64_t x = ((const way *)a)->all, y = ((const way *)b)->all;
+    return x < y ? 1 : x > y ? -1 : memcmp(((const way *)a)->experts, ((const way *)b)->experts, path_bytes);
+}
+/* Sorted, the most frequent first; *n of them.  The caller frees the list. */
+static way *experts_paths(experts *e, size_t *n) {
+    const size_t row = ((size_t)e->n_layer + 1) * sizeof(uint16_t), rows = e->paths.len / row;
+    way *list = (way *)zeroed(rows, sizeof *list);
+    path_bytes = row - sizeof(uint16_t);
+    *n = 0;
+    if (rows) qsort(e->paths.data, rows, row, path_order);
+    for (size_t i = 0; i < rows; i++) {
+        const uint16_t *row_of = (const uint16_t *)(const void *)(e->paths.data + i * row);
+        if (*n == 0 || memcmp(list[*n - 1].experts, row_of, path_bytes) != 0) list[(*n)++].experts = row_of;
+        list[*n - 1].of[row_of[e->n_layer]]++;
+        list[*n - 1].all++;
+    }
+    if (*n) qsort(list, *n, sizeof *list, path_more);
+    return list;
+}
+/* Tokens that layer l routed: 0 where it has no experts. */
+static uint64_t experts_of_layer(const experts *e, int l, int modality) {
+    uint64_t sum = 0;
+    for (int i = 0; i < e->n_expert; i++) sum += e->first[((size_t)l * MODALITIES + (size_t)modality) * (size_t)e->n_expert + (size_t)i];
+    return sum;
+}
+static int experts_has_layer(const experts *e, int l) {
+    for (int m = 0; m < MODALITIES; m++)
+        if (experts_of_layer(e, l, m)) return 1;
+    return 0;
+}
+static void experts_json_counts(const experts *e, text *out, const char *name, const uint64_t *counts /* [MODALITIES, n_expert] */) {
+    text_puts(out, ",\"");
+    text_puts(out, name);
+    text_puts(out, "\":{");
+    for (int m = 0, some = 0; m < MODALITIES; m++) {
+        if (!e->tokens[m]) continue;
+        text_puts(out, some++ ? ",\"" : "\"");
+        text_puts(out, modality_names[m]);
+        for (int i = 0; i < e->n_expert; i++) text_number(out, i ? ",%.0f" : "\":[%.0f", (double)counts[m * e->n_expert + i]);
+        text_puts(out, "]");
+    }
+    text_puts(out, "}");
+}
+static void experts_json(const experts *e, const way *paths, size_t n_paths, text *out) {
+    text_number(out, "{\"n_expert\":%.0f", e->n_expert);
+    text_number(out, ",\"k\":%.0f,\"tokens\":{", e->k);
+    for (int m = 0, some = 0; m < MODALITIES; m++) {
+        if (!e->tokens[m]) continue;
+        text_puts(out, some++ ? ",\"" : "\"");
+        text_puts(out, modality_names[m]);
+        text_number(out, "\":%.0f", (double)e->tokens[m]);
+    }
+    text_puts(out, "},\"layers\":[");
+    for (int l = 0, some = 0; l < e->n_layer; l++) {
+        if (!experts_has_layer(e, l)) continue;
+        text_number(out, some++ ? ",\n{\"layer\":%.0f" : "\n{\"layer\":%.0f", l);
+        experts_json_counts(e, out, "chosen", e->chosen + (size_t)l * MODALITIES * (size_t)e->n_expert);
+        experts_json_counts(e, out, "first", e->first + (size_t)l * MODALITIES * (size_t)e->n_expert);
+        text_puts(out, "}");
+    }
+    text_puts(out, "],\"paths\":[");
+    for (size_t i = 0; i < n_paths; i++) {
+        text_puts(out, i ? ",\n{\"experts\":[" : "\n{\"experts\":[");
+        for (int l = 0, some = 0; l < e->n_layer; l++)
+            if (experts_has_layer(e, l)) text_number(out, some++ ? ",%.0f" : "%.0f", (double)paths[i].experts[l] - 1);
+        text_puts(out, "]");
+        for (int m = 0; m < MODALITIES; m++) {
+            if (!e->tokens[m]) continue;
+            text_puts(out, ",\"");
+            text_puts(out, modality_names[m]);
+            text_number(out, "\":%.0f", (double)paths[i].of[m]);
+        }
+        text_puts(out, "}");
+    }
+    text_puts(out, "]}\n");
+}
+/* One row a layer: of text, and of pictures, which share each expert had as the best; to the right the most frequent ways. */
+static void experts_svg(const experts *e, const way *paths, size_t n_paths, text *out) {
+    static const char *const colours[] = { "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#444444" };
+    const double wide = 260, step = 46, left = 90;
+    char line[400];
+    int rows = 0;
+    for (int l = 0; l < e->n_layer; l++) rows += experts_has_layer(e, l);
+    snprintf(line, sizeof line, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"840\" height=\"%.0f\" font-family=\"sans-serif\" "
+             "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n", 60 + step * rows);
+    text_puts(out, line);
+    for (int i = 0; i < e->n_expert && i < 8; i++) {
+        snprintf(line, sizeof line, "<rect x=\"%.0f\" y=\"10\" width=\"12\" height=\"12\" fill=\"%s\"/><text x=\"%.0f\" y=\"21\">expert %d</text>\n",
+                 left + 90.0 * i, colours[i], left + 18 + 90.0 * i, i);
+        text_puts(out, line);
+    }
+    for (int l = 0, row = 0; l < e->n_layer; l++) {
+        if (!experts_has_layer(e, l)) continue;
+        const double top = 40 + step * row++;
+        snprintf(line, sizeof line, "<text x=\"10\" y=\"%.0f\">layer %d</text>\n", top + 22, l);
+        text_puts(out, line);
+        for (int m = 0, bar = 0; m < MODALITIES; m++) {
+            const double sum = (double)experts_of_layer(e, l, m);
+            double x = left + 44;
+            if (sum == 0) continue;
+            const double y = top + 16.0 * bar++;
+            snprintf(line, sizeof line, "<text x=\"%.0f\" y=\"%.0f\" fill=\"#666\">%s</text>\n", left, y + 11, modality_names[m]);
+            text_puts(out, line);
+            for (int i = 0; i < e->n_expert; i++) {
+                const double share = (double)e->first[((size_t)l * MODALITIES + (size_t)m) * (size_t)e->n_expert + (size_t)i] / sum;
+                snprintf(line, sizeof line, "<rect x=\"%.1f\" y=\"%.0f\" width=\"%.1f\" height=\"13\" fill=\"%s\"><title>expert %d: %.1f %%</title></rect>\n",
+                         x, y, share * wide, colours[i % 8], i, 100 * share);
+                text_puts(out, line);
+                x += share * wide;
+            }
+        }
+    }
+    text_puts(out, "<text x=\"470\" y=\"21\">the most frequent ways, expert 0 on the left</text>\n");
+    for (size_t i = 0; i < n_paths; i++) {
+        const double most = (double)paths[0].all, lane = 300.0 / (e->n_expert > 1 ? e->n_expert - 1 : 1);
+        snprintf(line, sizeof line, "<polyline fill=\"none\" stroke=\"%s\" stroke-opacity=\"0.6\" stroke-width=\"%.1f\" points=\"", colours[i % 8],
+                 1 + 7 * (double)paths[i].all / most);
+        text_puts(out, line);
+        for (int l = 0, row = 0; l < e->n_layer; l++) {
+            if (!experts_has_layer(e, l)) continue;
+            snprintf(line, sizeof line, "%.1f,%.1f ", 470 + lane * (paths[i].experts[l] - 1.0) + 3.0 * (double)i, 54 + step * row++);
+            text_puts(out, line);
+        }
+        snprintf(line, sizeof line, "\"><title>%llu of %llu tokens</title></polyline>\n", (unsigned long long)paths[i].all,
+                 (unsigned long long)(e->tokens[0] + e->tokens[1] + e->tokens[2]));
+        text_puts(out, line);
+    }
+    text_puts(out, "</svg>\n");
+}
+/* Writes --experts-out; 0 or an exit code. */
+static int experts_write(experts *e) {
+    const size_t len = strlen(set.experts);
+    text out = { NULL, 0, 0 };
+    size_t n = 0;
+    way *paths = experts_paths(e, &n);
+    if (n > 10) n = 10;
+    if (len > 4 && strcmp(set.experts + len - 4, ".svg") == 0) experts_svg(e, paths, n, &out);
+    else experts_json(e, paths, n, &out);
+    FILE *f = fopen(set.experts, "wb");
+    int bad = !f || fwrite(out.data, 1, out.len, f) != out.len;
+    bad = (f && fclose(f)) || bad;
+    if (bad) say("--experts-out: %s: %s", set.experts, strerror(errno));
+    free(paths);
+    text_free(&out);
+    return bad ? EXIT_RUNTIME : 0;
+}
+
 /* --- the model and the session --------------------------------------------------------------- */
 
 /* The pictures of one question, encoded, in the order they were given. */
@@ -412,6 +628,7 @@ typedef struct chat {
     int              pending;       /* 1: the last token shown is not in the cache, it comes with the next turn */
     double           open_ms;
     pictures         waiting;       /* for the next question of a chat */
+    experts          experts;       /* for --experts-out */
     int              show_progress;
     const char      *reading;                   /* what progress is about */
     double           start;                     /* of it */
@@ -514,6 +731,10 @@ static int make_desc(chat *c) {
     return 0;
 }
 
+/* Positions of the context. */
+static int context_of(const chat *c) {
+    return c->desc.n_ctx ? c->desc.n_ctx : c->info.n_ctx_train < 4096 ? c->info.n_ctx_train : 4096;
+}
 static int open_model(chat *c) {
     oct_model_desc d;
     oct_error err;
@@ -538,6 +759,15 @@ static int open_model(chat *c) {
         return r == OCT_E_MEMORY || r == OCT_E_LIMIT ? EXIT_MEMORY : r == OCT_E_ABORTED ? EXIT_SIGNAL : EXIT_MODEL;
     }
     oct_model_info_get(c->model, &c->info);
+    if (set.experts && c->info.n_expert == 0) {
+        say("--experts-out: %s: the model has no experts", set.model);
+        return EXIT_MODEL;
+    }
+    if (set.experts) {
+        experts_begin(&c->experts, &c->info, context_of(c));
+        c->desc.router = on_route;
+        c->desc.router_user = &c->experts;
+    }
     if (set.n_images && !c->info.has_image) {
         say("%s: the model has no image encoder; --mmproj names one that stands in another file", set.model);
         return EXIT_MODEL;
@@ -1099,6 +1329,7 @@ static int batch_one(chat *c, item *it, text *line, int *bad) {
         else if (!error) answer(c, it->prompt.data, it->prompt.len, &with, 0, &o);
         if (o.result && !(o.result == OCT_E_CONTEXT && o.n_generated > 0)) error = o.err.message;
         pictures_clear(&with);
+        experts_count(&c->experts, oct_session_position(c->session));
     }
     text_set(line, "", 0);
     if (o.result != OCT_E_ABORTED) {
@@ -1555,6 +1786,7 @@ static char *unquote(char *s) {
 
 static void cmd_clear(repl *r, char *arg) {
     (void)arg;
+    experts_count(&r->c->experts, oct_session_position(r->c->session));
     turn_back(r->c, 0);
     turns_cut(r->c, 0);
     pictures_clear(&r->c->waiting);
@@ -1568,6 +1800,7 @@ static void cmd_system(repl *r, char *arg) {
     chat *c = r->c;
     text_set(&c->system, arg, strlen(arg));
     c->desc.system = c->system.data;
+    experts_count(&c->experts, oct_session_position(c->session));
     turns_cut(c, 0);
     r->code = open_session(c);
     if (r->code) r->quit = 1;
@@ -1629,9 +1862,8 @@ static void cmd_stats(repl *r, char *arg) {
 }
 static void cmd_context(repl *r, char *arg) {
     const chat *c = r->c;
-    const int all = c->desc.n_ctx ? c->desc.n_ctx : c->info.n_ctx_train < 4096 ? c->info.n_ctx_train : 4096;
     (void)arg;
-    note(r, "%d of %d positions taken, turns: %zu", oct_session_position(c->session), all, c->n_turns);
+    note(r, "%d of %d positions taken, turns: %zu", oct_session_position(c->session), context_of(c), c->n_turns);
 }
 static void cmd_save(repl *r, char *arg) {
     chat *c = r->c;
@@ -1904,6 +2136,12 @@ static int run(chat *c) {
     if (!code) code = open_model(c);
     if (!code) code = open_session(c);
     if (!code) code = set.batch ? batch(c) : have ? one_shot(c, question.data, question.len) : run_repl(c);
+    if (c->session && set.experts) {
+        if (!set.batch) experts_count(&c->experts, oct_session_position(c->session));
+        const int fault = experts_write(&c->experts);
+        if (!code) code = fault;
+    }
+    experts_free(&c->experts);
     text_free(&question);
     return code;
 }

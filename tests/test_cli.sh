@@ -345,4 +345,121 @@ else
     skipped=$((skipped + 1))
 fi
 
+# --- pictures ---------------------------------------------------------------------------------------------------
+tower=tests/golden/tower.gguf
+"$B/octavius-synth" tiny-moe-llama --type f32 --seed 1 -o "$dir/moe.gguf" > "$dir/synth" 2>&1 || cat "$dir/synth"
+see() { run -m "$dir/moe.gguf" --mmproj "$tower" --prompt-style vicuna_v1 -t 1 -n 4 "$@"; }
+ppm() {                                  # a file of 24 x 16 pixels that begins with these letters
+    { printf 'P6 24 16 255\n%s' "$2"; head -c 1152 tests/golden/tower.gguf; } | head -c 1165 > "$1"
+}
+ppm "$dir/a.ppm" some
+ppm "$dir/b.ppm" other
+head -c 900 "$dir/a.ppm" > "$dir/cut.ppm"
+see -p hello --image "$dir/a.ppm" --image "$dir/b.ppm" < /dev/null
+ok pictures code 0
+ok pictures_quiet err_lines 0
+cp "$dir/out" "$dir/want"
+see -p hello --image "$dir/b.ppm" --image "$dir/a.ppm" --json < /dev/null
+ok pictures_json out_has '"n_images_encoded":2,'
+ok pictures_ms grep -q '"image":[0-9.]*,"encode":[0-9.]*,"prefill"' "$dir/out"
+see -p hello --image "$dir/a.ppm" --image "$dir/a.ppm" --json < /dev/null
+ok pictures_once out_has '"n_images_encoded":1,'
+see -p hello --json < /dev/null
+ok pictures_none [ "$(grep -c 'n_images_encoded\|"encode"' "$dir/out")" -eq 0 ]
+see -p hello --image - --image "$dir/b.ppm" < "$dir/a.ppm"
+ok picture_stdin same "$dir/out" "$dir/want"
+see --image - < "$dir/a.ppm"
+ok picture_stdin_no_question code 2
+echo hello | see --image "$dir/a.ppm" --image "$dir/b.ppm"
+ok picture_question_stdin same "$dir/out" "$dir/want"
+see -p hello --image "$dir/a.ppm" --stats < /dev/null
+ok picture_stats err_has 'pictures: 1 read in'
+for bad in cut.ppm text.gguf none.ppm; do
+    see -p hello --image "$dir/a.ppm" --image "$dir/$bad" < /dev/null
+    ok "picture_code $bad" code 4
+    ok "picture_named $bad" err_has "$dir/$bad"
+    ok "picture_one_line $bad" err_lines 1
+    ok "picture_no_answer $bad" out_empty
+done
+run -m "$dir/moe.gguf" -p hello --image "$dir/a.ppm" < /dev/null
+ok picture_without_tower code 3
+ok picture_without_tower_said err_has '--mmproj'
+run -m "$dir/moe.gguf" -p hello --mmproj "$dir/none.gguf" < /dev/null
+ok mmproj_missing code 3
+run -m "$dir/moe.gguf" -p hello --mmproj "$model" < /dev/null
+ok mmproj_other code 3
+see -p hello --image "$dir/a.ppm" -c 20 < /dev/null
+ok picture_context code 6
+printf '{"prompt":"hello","image":["%s","%s"]}\n{"prompt":"hello","image":"%s"}\n{"prompt":"hello","image":["%s"]}\n' \
+    "$dir/a.ppm" "$dir/b.ppm" "$dir/a.ppm" "$dir/cut.ppm" > "$dir/pics.jsonl"
+printf '{"prompt":"hello","image":[]}\n{"prompt":"hello","image":[7]}\n{"prompt":"hello","image":["x"}\n' >> "$dir/pics.jsonl"
+see --batch "$dir/pics.jsonl" < /dev/null
+ok batch_pictures code 1
+ok batch_pictures_lines out_lines 6
+ok batch_pictures_two grep -q '"id":0.*"n_images_encoded":2' "$dir/out"
+ok batch_pictures_known grep -q '"id":1.*"n_images_encoded":0' "$dir/out"
+ok batch_pictures_bad grep -q '"id":2,"error":".*cut.ppm' "$dir/out"
+ok batch_pictures_empty grep -q '"id":3,"text"' "$dir/out"
+ok batch_pictures_number grep -q '"id":4,"error":"image must be' "$dir/out"
+ok batch_pictures_open grep -q '"id":5,"error"' "$dir/out"
+see --batch "$dir/pics.jsonl" --image "$dir/a.ppm" < /dev/null
+ok batch_and_image code 2
+look() { printf '%s\n' "$@" | "$B/octavius" -m "$dir/moe.gguf" --mmproj "$tower" --prompt-style vicuna_v1 -t 1 -n 4 -i > "$dir/out" 2> "$dir/err"; rc=$?; }
+look "/image $dir/none.ppm" "/image '$dir/a.ppm'" "/image $dir/cut.ppm" "/image $dir/b.ppm" 'hello'
+ok chat_picture_wrong_path code 0
+ok chat_picture_wrong_said err_has "$dir/none.ppm"
+ok chat_picture_tokens err_has '(4 tokens; all of them go'
+ok chat_pictures same "$dir/out" "$dir/want"
+look "/image $dir/a.ppm" "/image $dir/b.ppm" 'hello' '/regen' '/undo' '/context'
+cat "$dir/want" "$dir/want" > "$dir/two"
+ok chat_picture_regen same "$dir/out" "$dir/two"
+ok chat_picture_undo err_has '0 of '
+look "/image $dir/a.ppm" '/clear' 'hello' '/undo' "/image $dir/a.ppm" "/image $dir/b.ppm" 'hello'
+sed 1d "$dir/out" > "$dir/second"
+ok chat_picture_cleared same "$dir/second" "$dir/want"
+
+# --- experts ------------------------------------------------------------------------------------------------------
+see -p hello --image "$dir/a.ppm" --experts-out "$dir/ex.json" < /dev/null
+ok experts code 0
+ok experts_tokens grep -q '"tokens":{"text":[0-9]*,"image":4}' "$dir/ex.json"
+ok experts_layers grep -q '"layer":[0-9]*,"chosen":{"text":\[' "$dir/ex.json"
+ok experts_paths grep -q '{"experts":\[' "$dir/ex.json"
+see -p hello --image "$dir/a.ppm" --experts-out "$dir/ex.svg" < /dev/null
+ok experts_svg grep -q '^</svg>' "$dir/ex.svg"
+gen -p hello --experts-out "$dir/ex.json" < /dev/null
+ok experts_none code 3
+see -p hello --experts-out "$dir/none/ex.json" < /dev/null
+ok experts_no_folder code 1
+
+# --- octavius-inspect: stages ----------------------------------------------------------------------------------------
+look_into() { "$B/octavius-inspect" "$@" > "$dir/out" 2> "$dir/err" < /dev/null; rc=$?; }
+shape() { head -c 128 "$1" | grep -aqF "'shape': ($2)"; }      # an NPY file, what its header says
+if [ -x "$B/octavius-inspect" ]; then
+    dump() { rm -rf "$dir/dump"; look_into dump "$dir/moe.gguf" --mmproj "$tower" --prompt-style vicuna_v1 --all -o "$dir/dump" "$@"; }
+    dump --image "$dir/a.ppm" --image "$dir/b.ppm" -p hello -n 3
+    ok dump code 0
+    ok dump_pixels shape "$dir/dump/v.pixels.npy" '6, 16, 16'
+    ok dump_patch shape "$dir/dump/v.patch.npy" '8, 16'
+    ok dump_rows shape "$dir/dump/mm.out.npy" '8, 64'
+    ok dump_router test -f "$dir/dump/blk.0.router.npy"
+    ok dump_steps shape "$dir/dump/logits_step.npy" '3, 512'
+    dump --image "$dir/a.ppm"
+    ok dump_no_text code 0
+    dump --image "$dir/cut.ppm" -p hello
+    ok dump_bad_picture code 4
+    dump --ids 1,2,3 --image "$dir/a.ppm"
+    ok dump_both code 2
+    dump --ids 1,2,3 --capacity
+    ok dump_no_capacity_rule code 2
+    look_into dump "$model" --image "$dir/a.ppm" -p x --all -o "$dir/dump"
+    ok dump_no_tower code 3
+    look_into stages "$dir/moe.gguf" --mmproj "$tower"
+    ok stages out_has 'v.selected'
+    look_into stages "$model"
+    ok stages_of_text [ "$(grep -c '^v\.' "$dir/out")" -eq 0 ]
+else
+    echo "skip inspect: $B/octavius-inspect is not there (make)"
+    skipped=$((skipped + 1))
+fi
+
 finish

@@ -602,6 +602,8 @@ static oct_session_desc session_desc(const args *a, collector *c, int n_ctx) {
     d.isa = a->isa;
     d.kv_type = a->kv;
     d.exact = a->exact;
+    d.capacity = a->capacity;
+    if (a->capacity) d.n_batch = n_ctx;           /* capacity is shared out among the tokens of a call: all of the prompt */
     d.stage = collector_stage;
     d.stage_user = c;
     d.abort = collector_abort;
