@@ -126,9 +126,9 @@ TEST(pictures, arguments_that_are_refused) {
     CHECK_INT(vision_prepare(&image, &err), OCT_E_LIMIT);
     CHECK_STR(err.message, "picture: 4 x 2000000, expected sides of at most 1048576");
 }
-/* The longest strips there may be, in every mode: done in time, and their colour comes out. */
+/* Long strips, in every mode: done in time, and their colour comes out. */
 TEST(pictures, strips) {
-    const int n = test_quick() ? 1 << 16 : OCT__MAX_SIDE;
+    const int n = test_quick() ? 1 << 16 : 1 << 18;
     const oct__resize modes[3] = { OCT__RESIZE_PAD, OCT__RESIZE_CROP, OCT__RESIZE_SQUASH };
     oct_allocator a;
     float out[3 * 16 * 16];
@@ -469,4 +469,353 @@ TEST(vision, files_that_are_refused) {
         golden_close(&g);
     }
     free(seen);
+}
+
+/* --- through the public functions ------------------------------------------------------------------- */
+
+/* The golden's file under a path of this run's; an edit may be made. */
+static const char *vision_file(const char *name, const char *edit) {
+    golden g;
+    size_t bytes = 0;
+    if (!golden_open(&g, name)) return "";
+    unsigned char *file = vision_rewrite(&g, edit, &bytes);
+    const char    *path = test_tmp("vision-mmproj.gguf");
+    FILE          *f = fopen(path, "wb");
+    if (CHECK(f && fwrite(file, 1, bytes, f) == bytes)) fclose(f);
+    free(file);
+    golden_close(&g);
+    return path;
+}
+/* A value of any type goes over as its bytes. */
+static void vision_join_meta(gguf_writer *w, const oct_meta *meta) {
+    static const unsigned char sizes[13] = { 1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8 };
+    const uint32_t type = (uint32_t)meta->type;
+    const float    f = (float)meta->f;
+    if (type == GW_STRING || type == GW_ARRAY) {
+        gw_meta_raw(w, meta->key.data, meta->key.len, type, NULL, 0);
+        if (type == GW_STRING) gw_put_string(&w->meta, meta->s.data, meta->s.len);
+        else gw_put_u32(&w->meta, (uint32_t)meta->item_type);
+        if (type == GW_ARRAY) gw_put_u64(&w->meta, meta->count);
+        if (type == GW_ARRAY) gw_put(&w->meta, meta->items, meta->items_bytes);
+    } else {
+        const void *value = type == GW_F32 ? (const void *)&f : type == GW_F64 ? (const void *)&meta->f : (const void *)&meta->u;
+        gw_meta_raw(w, meta->key.data, meta->key.len, type, value, sizes[type]);
+    }
+}
+/* One file with a text model and a tower.  free() it. */
+static unsigned char *vision_join(const golden *text, const golden *tower, size_t *bytes) {
+    const golden *both[2] = { text, tower };
+    gguf_writer   w;
+    gw_begin(&w);
+    for (int i = 0; i < 2; i++) {
+        oct_meta   meta;
+        oct_tensor t;
+        oct_model *m = vision_open(both[i]->gguf, both[i]->gguf_bytes);
+        for (size_t j = 0; oct_model_meta(m, j, &meta) == OCT_OK; j++)
+            if (i == 0 || strncmp(meta.key.data, "octavius.", 9) == 0) vision_join_meta(&w, &meta);
+        for (size_t j = 0; oct_model_tensor(m, j, &t) == OCT_OK; j++) vision_copy_tensor(&w, &t, "");
+        oct_model_close(m);
+    }
+    return gw_finish(&w, bytes);
+}
+
+typedef struct vision_asked { int calls, stop_at; } vision_asked;
+static int vision_abort(void *user) {
+    vision_asked *a = (vision_asked *)user;
+    return ++a->calls == a->stop_at;
+}
+static int vision_progress(void *user, float done) { return vision_abort(user) || !(done > 0.0f && done <= 1.0f); }
+
+/* Encodes the goldens' picture on a session of its own. */
+static oct_result vision_encode(const oct_model *m, const oct_session_desc *desc, oct_embeds **e, oct_error *err) {
+    oct_session   *s = NULL;
+    oct_image      image;
+    unsigned char *pixels = vision_make("RGB", 97, 61, 0, &image);
+    oct_result     r = pixels ? oct_session_open(&s, m, desc, err) : OCT_E_MEMORY;
+    *e = NULL;
+    if (!r) r = oct_encode_image(e, s, &image, err);
+    oct_session_close(s);
+    free(pixels);
+    return r;
+}
+static void vision_embeds_match(const oct_embeds *e, const golden *g) {
+    const golden_array *a = golden_find(g, "mm.out");
+    int rows = 0, cols = 0;
+    const float *data = oct_embeds_data(e, &rows, &cols);
+    if (CHECK(data != NULL) && CHECK_INT(rows, a->rows) && CHECK_INT(cols, a->cols))
+        CHECK(golden_distance(data, a->f, (size_t)rows * (size_t)cols) <= GOLDEN_TOLERANCE);
+}
+
+TEST(vision, one_file_and_two) {
+    golden           text, tower;
+    oct_model_desc   d;
+    oct_model_info   info;
+    oct_session_desc sd;
+    oct_model       *m = NULL;
+    oct_embeds      *e;
+    oct_error        err;
+    size_t           bytes = 0;
+    if (!golden_open(&text, "llama") || !golden_open(&tower, "vit-clip")) return;
+    unsigned char *joined = vision_join(&text, &tower, &bytes);
+    memset(&d, 0, sizeof d);
+    memset(&sd, 0, sizeof sd);
+    sd.n_ctx = 32;
+    sd.n_threads = 2;
+    for (int i = 0; i < 3; i++) {
+        d.mmproj = i == 0 ? NULL : vision_file("vit-clip", i == 1 ? "" : "clip 2");
+        const oct_result r = i == 0 ? oct_model_open_memory(&m, joined, bytes, &d, &err)
+                                    : oct_model_open_memory(&m, text.gguf, text.gguf_bytes, &d, &err);
+        if (!CHECK_INT(r, OCT_OK)) {
+            printf("     %s\n", err.message);
+            continue;
+        }
+        oct_model_info_get(m, &info);
+        CHECK_INT(info.has_image, 1);
+        CHECK_INT(vision_encode(m, &sd, &e, &err), OCT_OK);
+        vision_embeds_match(e, &tower);
+        oct_embeds_close(e);
+        oct_model_close(m);
+    }
+    d.mmproj = vision_file("vit-clip", "");
+    CHECK_INT(oct_model_open_memory(&m, joined, bytes, &d, &err), OCT_E_ARG);
+    CHECK(strstr(err.message, "the model has a vision tower of its own") != NULL);
+    d.mmproj = test_tmp("no-such-file.gguf");
+    CHECK_INT(oct_model_open_memory(&m, text.gguf, text.gguf_bytes, &d, &err), OCT_E_IO);
+    d.mmproj = vision_file("vit-siglip", "");
+    CHECK_INT(oct_model_open_memory(&m, text.gguf, text.gguf_bytes, &d, &err), OCT_E_FORMAT);
+    CHECK_STR(err.message, "tensor 'mm.2.weight': shape [56, 24], expected [56, 48], the text model's width");
+    d.mmproj = vision_file("vit-plain", "");
+    CHECK_INT(oct_model_open_memory(&m, text.gguf, text.gguf_bytes, &d, &err), OCT_E_FORMAT);
+    CHECK_STR(err.message, "tensor 'mm.0.weight': missing, expected [48, 48]");
+    CHECK(m == NULL);
+    d.mmproj = NULL;
+    if (CHECK_INT(oct_model_open_memory(&m, text.gguf, text.gguf_bytes, &d, &err), OCT_OK)) {
+        CHECK_INT(vision_encode(m, &sd, &e, &err), OCT_E_UNSUPPORTED);
+        CHECK_STR(err.message, "the model has no image encoder");
+        CHECK(e == NULL && oct_embeds_data(NULL, NULL, NULL) == NULL);
+    }
+    oct_model_close(m);
+    free(joined);
+    golden_close(&text);
+    golden_close(&tower);
+}
+
+TEST(vision, stopped_and_out_of_memory) {
+    golden           text, tower;
+    oct_model_desc   d;
+    oct_session_desc sd;
+    vision_asked     asked = { 0, 0 };
+    memory_hook      hook;
+    oct_model       *m = NULL;
+    oct_embeds      *e;
+    oct_error        err;
+    if (!golden_open(&text, "llama") || !golden_open(&tower, "vit-clip")) return;
+    memory_desc(&d, &hook);
+    d.mmproj = vision_file("vit-clip", "");
+    memset(&sd, 0, sizeof sd);
+    sd.n_ctx = 32;
+    sd.n_threads = 1;
+    if (CHECK_INT(oct_model_open_memory(&m, text.gguf, text.gguf_bytes, &d, &err), OCT_OK)) {
+        sd.abort = vision_abort;
+        sd.abort_user = &asked;
+        asked.stop_at = 2;
+        CHECK_INT(vision_encode(m, &sd, &e, &err), OCT_E_ABORTED);
+        CHECK(e == NULL);
+        sd.abort = NULL;
+        sd.progress = vision_progress;
+        sd.progress_user = &asked;
+        asked.calls = 0;
+        CHECK_INT(vision_encode(m, &sd, &e, &err), OCT_E_ABORTED);
+        asked.calls = asked.stop_at = 0;
+        CHECK_INT(vision_encode(m, &sd, &e, &err), OCT_OK);
+        CHECK_INT(asked.calls, 2);                          /* once a block */
+        oct_embeds_close(e);
+        oct_result r = OCT_E_MEMORY;
+        const long live = hook.live;
+        for (int i = 1; r == OCT_E_MEMORY && i < 100; i++) {
+            hook.calls = 0;
+            hook.fail_at = i;
+            r = vision_encode(m, &sd, &e, &err);
+            if (r) CHECK(CHECK_INT(r, OCT_E_MEMORY) && e == NULL && hook.live == live);
+        }
+        CHECK_INT(r, OCT_OK);
+        vision_embeds_match(e, &tower);
+        oct_embeds_close(e);
+        oct_model_close(m);
+    }
+    CHECK_INT(hook.live, 0);
+    oct_result r = OCT_E_MEMORY;
+    for (int i = 1; r == OCT_E_MEMORY && i < 1000; i++) {
+        hook.calls = 0;
+        hook.fail_at = i;
+        r = oct_model_open_memory(&m, text.gguf, text.gguf_bytes, &d, &err);
+        if (r) CHECK(CHECK_INT(r, OCT_E_MEMORY) && m == NULL && hook.live == 0);
+    }
+    CHECK_INT(r, OCT_OK);
+    oct_model_close(m);
+    golden_close(&text);
+    golden_close(&tower);
+}
+
+/* --- a real, trained tower with a classifier ------------------------------------------------------- */
+
+/* A tensor of a safetensors file as our own names have it; NULL data: not there.  Only F32, as this file has it. */
+static const float *vision_safetensor(const char *file, const char *name, uint64_t ne[4], uint32_t *n_dims) {
+    char     quoted[80];
+    uint64_t header, shape[4] = { 1, 1, 1, 1 }, from = 0;
+    memcpy(&header, file, 8);
+    snprintf(quoted, sizeof quoted, "\"%s\":", name);
+    const char *at = strstr(file + 8, quoted), *s = at ? strstr(at, "\"shape\":[") : NULL, *o = s ? strstr(s, "\"data_offsets\":[") : NULL;
+    if (!o) return NULL;
+    for (s += 9, *n_dims = 0; *n_dims < 4 && *s != ']'; s += *s == ',') shape[(*n_dims)++] = strtoull(s, (char **)(uintptr_t)&s, 10);
+    from = strtoull(o + 16, NULL, 10);
+    for (uint32_t i = 0; i < 4; i++) ne[i] = i < *n_dims ? shape[*n_dims - 1 - i] : 1;
+    return (const float *)(const void *)(file + 8 + header + from);
+}
+static void vision_put_q8_0(gguf_writer *w, const char *name, const uint64_t *ne, const float *x) {
+    const size_t   n = (size_t)(ne[0] * ne[1]) / 32;
+    unsigned char *blocks = (unsigned char *)malloc(n * 34);
+    for (size_t i = 0; blocks && i < n; i++, x += 32) {
+        float amax = 0.0f;
+        for (int j = 0; j < 32; j++) amax = OCT__MAX(amax, fabsf(x[j]));
+        const float    d = amax / 127.0f;
+        const uint16_t h = oct__f32_to_f16(d);
+        memcpy(blocks + 34 * i, &h, 2);
+        for (int j = 0; j < 32; j++) blocks[34 * i + 2 + (size_t)j] = (unsigned char)(signed char)lrintf(d > 0.0f ? x[j] / d : 0.0f);
+    }
+    gw_tensor_2d(w, name, 8, ne[0], ne[1], blocks);
+    free(blocks);
+}
+static void vision_put(gguf_writer *w, const char *file, const char *theirs, const char *ours, int q8_0) {
+    uint64_t ne[4];
+    uint32_t n_dims = 0;
+    const float *x = vision_safetensor(file, theirs, ne, &n_dims);
+    if (!x) {
+        test_check(0, __FILE__, __LINE__, theirs);
+        return;
+    }
+    const size_t bytes = (size_t)(ne[0] * ne[1] * ne[2] * ne[3]) * sizeof *x;
+    if (strcmp(ours, "v.class_embd") == 0) n_dims = 1;      /* [1, 1, n] there, [1, rows, n] of the positions */
+    if (n_dims == 3) n_dims = 2;
+    if (q8_0 && n_dims == 2 && strcmp(ours, "v.position_embd.weight") != 0) vision_put_q8_0(w, ours, ne, x);
+    else gw_tensor(w, ours, 0, n_dims, ne, x, bytes);
+}
+/* timm's names into a GGUF file.  free() it. */
+static unsigned char *vision_timm(const char *file, int q8_0, size_t *bytes) {
+    static const char *const ends[][2] = {
+        { "patch_embed.proj", "v.patch_embd" }, { "norm", "v.post_ln" }, { "head", "v.head" } };
+    static const char *const block[][2] = {
+        { "norm1", "ln1" }, { "attn.qkv", "attn_qkv" }, { "attn.proj", "attn_out" }, { "norm2", "ln2" }, { "mlp.fc1", "ffn_up" },
+        { "mlp.fc2", "ffn_down" } };
+    static const float half[3] = { 0.5f, 0.5f, 0.5f };
+    static const char *const kinds[2] = { "weight", "bias" };
+    char        theirs[64], ours[64];
+    gguf_writer w;
+    gw_begin(&w);
+    gw_str(&w, "general.architecture", "octavius");
+    gw_u32(&w, "octavius.v.image_size", 224);
+    gw_u32(&w, "octavius.v.patch_size", 16);
+    gw_u32(&w, "octavius.v.embedding_length", 192);
+    gw_u32(&w, "octavius.v.feed_forward_length", 768);
+    gw_u32(&w, "octavius.v.block_count", 12);
+    gw_u32(&w, "octavius.v.head_count", 3);
+    gw_f32(&w, "octavius.v.layer_norm_epsilon", 1e-6f);
+    gw_array_f32(&w, "octavius.v.image_mean", half, 3);
+    gw_array_f32(&w, "octavius.v.image_std", half, 3);
+    gw_str(&w, "octavius.v.activation", "gelu");
+    vision_put(&w, file, "cls_token", "v.class_embd", 0);
+    vision_put(&w, file, "pos_embed", "v.position_embd.weight", 0);
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < 3; i++) {
+            snprintf(theirs, sizeof theirs, "%s.%s", ends[i][0], kinds[k]);
+            snprintf(ours, sizeof ours, "%s.%s", ends[i][1], kinds[k]);
+            vision_put(&w, file, theirs, ours, q8_0);
+        }
+        for (int i = 0; i < 72; i++) {
+            snprintf(theirs, sizeof theirs, "blocks.%d.%s.%s", i / 6, block[i % 6][0], kinds[k]);
+            snprintf(ours, sizeof ours, "v.blk.%d.%s.%s", i / 6, block[i % 6][1], kinds[k]);
+            vision_put(&w, file, theirs, ours, q8_0);
+        }
+    }
+    return gw_finish(&w, bytes);
+}
+
+/* Keeps the rows after the last block, and the classifier's numbers. */
+typedef struct vision_real { float rows[197 * 192], head[1000]; } vision_real;
+static void vision_real_stage(void *user, const char *name, const float *data, int rows, int cols, int pos) {
+    vision_real *real = (vision_real *)user;
+    if (pos == 0 && strcmp(name, "v.post_ln") == 0 && rows * cols == 197 * 192) memcpy(real->rows, data, sizeof real->rows);
+    if (pos == 0 && strcmp(name, "v.head") == 0 && rows * cols == 1000) memcpy(real->head, data, sizeof real->head);
+}
+/* pixels [3, 224, 224] through the tower. */
+static void vision_real_run(const char *file, int q8_0, oct_isa isa, const float *pixels, vision_real *real) {
+    size_t         bytes = 0;
+    unsigned char *gguf = vision_timm(file, q8_0, &bytes);
+    oct_model     *m = vision_open(gguf, bytes);
+    oct__compute   c;
+    oct__vit       v;
+    oct__vit_watch watch;
+    oct_error      err;
+    memset(&c, 0, sizeof c);
+    memset(&watch, 0, sizeof watch);
+    memset(real, 0, sizeof *real);
+    c.k = oct__kernels_pick(isa);
+    c.pool.n_threads = 2;
+    watch.stage = vision_real_stage;
+    watch.stage_user = real;
+    if (m && CHECK_INT(oct__vit_load(&v, &m->gguf, &m->desc.allocator, 0, &err), OCT_OK)) {
+        CHECK_INT(oct__vit_encode(&v, &c, &m->desc.allocator, NULL, pixels, &watch, NULL, &err), OCT_OK);
+        oct__vit_free(&v, &m->desc.allocator);
+    }
+    oct_model_close(m);
+    free(gguf);
+}
+/* The least cosine of any row. */
+static double vision_cosine(const float *a, const float *b, int rows, int cols) {
+    double least = 1;
+    for (int t = 0; t < rows; t++, a += cols, b += cols) {
+        double ab = 0, aa = 0, bb = 0;
+        for (int i = 0; i < cols; i++) {
+            ab += (double)a[i] * (double)b[i];
+            aa += (double)a[i] * (double)a[i];
+            bb += (double)b[i] * (double)b[i];
+        }
+        const double cosine = ab / sqrt(aa * bb);
+        if (!(cosine >= least)) least = cosine;
+    }
+    return least;
+}
+
+TEST(vision, a_real_classifier) {
+    const char *weights = test_data("vit/vit_tiny_patch16_224.safetensors"), *in = test_data("vit/chelsea.pixels.npy");
+    const char *out = test_data("vit/chelsea.logits.npy");
+    if (!weights || !in || !out) return;
+    size_t  n = 0, n_in = 0, n_out = 0;
+    char   *file = test_read_file(weights, &n), *pixels = test_read_file(in, &n_in), *logits = test_read_file(out, &n_out);
+    oct_isa isa;
+    vision_real *real = (vision_real *)malloc(sizeof *real), *int8 = (vision_real *)malloc(sizeof *int8);
+    if (CHECK(file && pixels && logits && real && int8) && CHECK(n_in > 3 * 224 * 224 * 4 && n_out > 4000))
+        for (int i = 0; golden_isa(i, &isa); i++) {
+            const float *x = (const float *)(const void *)(pixels + n_in - 3 * 224 * 224 * 4);
+            const float *want = (const float *)(const void *)(logits + n_out - 4000);
+            int best = 0;
+            if (isa == OCT_ISA_AUTO || (test_quick() && isa != oct__kernels_pick(OCT_ISA_AUTO)->isa)) continue;
+            vision_real_run(file, 0, isa, x, real);
+            for (int j = 0; j < 1000; j++) {
+                if (!CHECK_NEAR(real->head[j], want[j], 1e-3)) break;
+                if (real->head[j] > real->head[best]) best = j;
+            }
+            CHECK_INT(best, 285);                           /* Egyptian cat */
+            if (test_quick()) continue;
+            vision_real_run(file, 1, isa, x, int8);
+            for (int j = best = 0; j < 1000; j++)
+                if (int8->head[j] > int8->head[best]) best = j;
+            CHECK_INT(best, 285);
+            CHECK(vision_cosine(int8->rows, real->rows, 197, 192) >= 0.999);
+        }
+    free(real);
+    free(int8);
+    free(file);
+    free(pixels);
+    free(logits);
 }
