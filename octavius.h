@@ -8447,6 +8447,7 @@ typedef struct oct__net {
     oct__layer  *layers;                /* [n_layer] */
     double      *inv_freq;              /* [n_rot / 2] radians per position, scaling included */
     float        rope_gain;             /* YaRN's factor on cos and sin, else 1 */
+    int          native_length;         /* Qwen's seq_length, beyond which it stretches angles and scales queries; 0: it does neither */
     bool         any_quantised;         /* some matmul may take int8 activations */
     oct__moe_rule moe;                  /* k 0: no layer has experts */
     int          n_expert, moe_ff;      /* the most experts of a layer, and their widest FFN */
@@ -8788,6 +8789,7 @@ static oct_result oct__bind_rope(oct__binder *b) {
     char key[160];
     double base, factor, old_factor, attn, fast, slow;
     int n_orig;
+    int64_t native;
     oct_string type;
     oct_result r;
     if ((r = oct__net_int(b, "rope.dimension_count", 2, net->d_head, net->d_head & ~1, &net->n_rot)) != OCT_OK ||
@@ -8798,8 +8800,10 @@ static oct_result oct__bind_rope(oct__binder *b) {
         (r = oct__net_real(b, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32.0, &fast)) != OCT_OK ||
         (r = oct__net_real(b, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1.0, &slow)) != OCT_OK ||
         (r = oct__net_int(b, "rope.scaling.original_context_length", 1, INT_MAX, net->n_ctx_train, &n_orig)) != OCT_OK ||
-        (r = oct__gguf_text(b->g, oct__net_key(b, "rope.scaling.type", key, sizeof key), "linear", &type, b->err)) != OCT_OK)
+        (r = oct__gguf_text(b->g, oct__net_key(b, "rope.scaling.type", key, sizeof key), "linear", &type, b->err)) != OCT_OK ||
+        (r = oct__gguf_int(b->g, "octavius.native_length", 2, INT_MAX, 0, &native, b->err)) != OCT_OK)
         return r;
+    net->native_length = (int)native;
     if (net->n_rot % 2)
         return oct__fail(b->err, OCT_E_FORMAT, "%.*s.rope.dimension_count: %d, expected an even number", OCT__S(b->arch), net->n_rot);
     if (base <= 1.0)
@@ -8980,6 +8984,7 @@ typedef struct oct__pass {
     void           *router_user;
     uint64_t       *counts;             /* [n_layer, OCT_MODALITIES, n_expert] choices so far */
     int             pos, n_tok;
+    int             alpha;              /* oct__rope_alpha of the prompt at position 0 */
     bool            finish;             /* logits wanted */
 } oct__pass;
 enum { OCT__STAGE_ROWS = 32 };
@@ -9046,13 +9051,35 @@ static void oct__head_norm(float *x /* [n_tok, n_head, d] */, int n_tok, int n_h
     }
 }
 
+/* Qwen's dynamic NTK (modeling_qwen.py, get_ntk_alpha): a prompt of n positions multiplies the rotary base by
+ * alpha^(d / (d - 2)); the answer keeps what its prompt chose. */
+static int oct__rope_alpha(const oct__net *net, int n) {
+    int doublings = 1;                                  /* ceil(log2(n / native)) + 1 */
+    if (net->native_length == 0 || n <= net->native_length) return 1;
+    for (int64_t reach = net->native_length; reach < n; reach *= 2) doublings++;
+    return (1 << OCT__MIN(doublings, 30)) - 1;
+}
+/* And its log-n attention: queries beyond the native length grow with the logarithm of their position. */
+static void oct__scale_log_n(oct__pass *p) {
+    const oct__net *net = p->net;
+    for (int t = 0; t < p->n_tok; t++) {
+        const int n = p->pos + t + 1;
+        if (n <= net->native_length) continue;
+        const float by = (float)(log((double)n) / log((double)net->native_length));
+        float *q = p->q + (size_t)t * (size_t)net->n_out;
+        for (int i = 0; i < net->n_out; i++) q[i] *= by;
+    }
+}
+
 /* cos and sin for the pass's positions; in double, since a float angle loses digits at far positions. */
 static void oct__rope_angles(oct__pass *p) {
     const oct__net *net = p->net;
+    const double step = p->alpha > 1 && net->n_rot > 2 ? pow((double)p->alpha, -2.0 / (net->n_rot - 2)) : 1.0;
     for (int t = 0; t < p->n_tok; t++) {
         float *cs = p->cs + (size_t)t * (size_t)net->n_rot;
-        for (int i = 0; i < net->n_rot / 2; i++) {
-            const double angle = (p->pos + t) * net->inv_freq[i];
+        double by = 1.0;
+        for (int i = 0; i < net->n_rot / 2; i++, by *= step) {
+            const double angle = (p->pos + t) * (net->inv_freq[i] * by);
             cs[2 * i] = (float)cos(angle) * net->rope_gain;
             cs[2 * i + 1] = (float)sin(angle) * net->rope_gain;
         }
@@ -9068,6 +9095,7 @@ static void oct__layer_attend(oct__pass *p, const oct__layer *l, const oct__kv *
     if (l->k_norm.w) oct__head_norm(p->k, n_tok, net->n_kv, net->d_head, &l->k_norm, net->eps);
     oct__rope(p->compute, p->q, n_tok, net->n_head, net->d_head, n_q, p->cs, net->n_rot, net->neox);
     oct__rope(p->compute, p->k, n_tok, net->n_kv, net->d_head, n_k, p->cs, net->n_rot, net->neox);
+    if (net->native_length > 0) oct__scale_log_n(p);
     oct__kv_store(p->compute, kv, p->pos, n_tok, p->k, p->v, n_k);
     oct__attention(p->compute, p->att, p->q, kv, net->n_head, p->pos, n_tok, (float)(1.0 / sqrt((double)net->d_head)), true);
     oct__acts_set(p->compute, &p->acts, p->att, n_tok, net->n_out, net->any_quantised);
@@ -10886,6 +10914,7 @@ OCT_API oct_result oct_prefill(oct_session *s, oct_error *err) {
         if (r) return r;
         s->last = last;
     }
+    if (s->n_past == 0) s->pass.alpha = oct__rope_alpha(&s->model->net, n);
     r = oct__session_compute(s, oct__ids(&s->turn), (const float *)(const void *)s->rows.data, n, err);
     if (r) {
         s->n_past = was;
@@ -11022,7 +11051,7 @@ OCT_API oct_result oct_session_rewind(oct_session *s, int n_keep, oct_error *err
 typedef struct oct__snapshot {
     char     magic[8];                  /* "OCTSNAP1" */
     uint64_t model;                     /* fingerprint */
-    int32_t  kv_type, n_past, logits_valid, last, n_generated, end, flushed, unused;
+    int32_t  kv_type, n_past, logits_valid, last, n_generated, end, flushed, alpha;
     oct__stream stream;
 } oct__snapshot;
 
@@ -11081,6 +11110,7 @@ OCT_API oct_result oct_session_snapshot(const oct_session *s, void *dst, size_t 
     h.n_generated = s->n_generated;
     h.end = (int32_t)s->end;
     h.flushed = s->flushed;
+    h.alpha = s->pass.alpha;
     h.stream = s->stream;
     h.stream.stop = NULL;
     memcpy(dst, &h, sizeof h);
@@ -11105,7 +11135,7 @@ OCT_API oct_result oct_session_restore(oct_session *s, const void *src, size_t b
     const int n_vocab = s->model->net.n_vocab;
     const bool state_ok = (h.logits_valid == 0 || (h.logits_valid == 1 && h.n_past > 0)) && (h.flushed == 0 || h.flushed == 1) &&
                           h.last >= -1 && h.last < n_vocab && (h.last < 0 || h.n_past > 0) && h.n_generated >= 0 && h.end >= 0 &&
-                          h.end <= (int32_t)OCT_END_LENGTH && oct__stream_valid(&h.stream);
+                          h.end <= (int32_t)OCT_END_LENGTH && h.alpha >= 0 && oct__stream_valid(&h.stream);
     bool ids_ok = state_ok;
     const unsigned char *ids = (const unsigned char *)src + sizeof h, *open = ids + (size_t)h.n_past * sizeof(int32_t);
     for (int i = 0; ids_ok && i < h.n_past; i++) {
@@ -11120,6 +11150,7 @@ OCT_API oct_result oct_session_restore(oct_session *s, const void *src, size_t b
     s->n_generated = h.n_generated;
     s->end = (oct_end)h.end;
     s->flushed = h.flushed != 0;
+    s->pass.alpha = h.alpha;
     h.stream.stop = s->style->stop;
     s->stream = h.stream;
     oct__snapshot_copy(s, (unsigned char *)(uintptr_t)ids, false);

@@ -476,3 +476,18 @@ TEST(model, every_tensor_matters) {
         model_close(&k);
     }
 }
+
+/* ---- beyond Qwen's native length ------------------------------------------ */
+
+/* alpha of modeling_qwen.py's get_ntk_alpha, by its own formula. */
+TEST(model, stretch_beyond_the_native_length) {
+    static oct__net net;                                /* zeroed, all but its native length */
+    CHECK_INT(oct__rope_alpha(&net, 100000), 1);
+    net.native_length = 48;
+    for (int n = 1; n < 2000; n++) {
+        const double wanted = pow(2.0, ceil(log2((double)n / 48.0) + 1.0)) - 1.0;
+        CHECK_INT(oct__rope_alpha(&net, n), wanted > 1.0 ? (int)wanted : 1);
+    }
+    net.native_length = 2;
+    CHECK_INT(oct__rope_alpha(&net, INT_MAX), (1 << 30) - 1);
+}
