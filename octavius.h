@@ -6430,12 +6430,11 @@ static bool oct__jpeg_dc(oct__jpeg *g, oct__high_bits *b, oct__jpeg_part *t) {
     t->dc = (int16_t)(t->dc + oct__jpeg_number(b, bits));
     return true;
 }
-static bool oct__jpeg_sequential(oct__jpeg *g, oct__jpeg_part *t, int16_t *c, int *last) {
+static bool oct__jpeg_sequential(oct__jpeg *g, oct__jpeg_part *t, int16_t *c) {
     oct__high_bits b = g->bits;                       /* a copy that stores of coefficients cannot change */
     const oct__jpeg_code *code = &g->ac[t->ac_code];
     bool good = oct__jpeg_dc(g, &b, t);
     c[0] = (int16_t)t->dc;
-    *last = 0;
     for (int k = 1; k < 64 && good; k++) {
         const int symbol = oct__jpeg_symbol(&b, code), bits = symbol & 15;
         if (symbol <= 0) {                            /* 0: the block is over */
@@ -6449,7 +6448,6 @@ static bool oct__jpeg_sequential(oct__jpeg *g, oct__jpeg_part *t, int16_t *c, in
             break;
         }
         c[oct__jpeg_zigzag[k]] = (int16_t)oct__jpeg_number(&b, bits);
-        *last = k;
     }
     g->bits = b;
     return good;
@@ -6523,53 +6521,70 @@ static bool oct__jpeg_ac_refine(oct__jpeg *g, oct__jpeg_part *t, int16_t *c) {
 /* --- decoders: JPEG, from coefficients to samples ------------------------------------------------------ */
 
 /* Eight numbers through the inverse cosine transform of Loeffler, Ligtenberg and Moschytz, in 13-bit fixed point: the
- * exact steps of libjpeg's slow integer method, since the last bit of a sample hangs on them.  in: at distances of step;
- * out: rounded and shifted by shift.  Inputs of 16 bits keep every intermediate within 32. */
-static inline void oct__jpeg_idct_8(const int *in, int *out, int shift) {
+ * exact steps of libjpeg's slow integer method, since the last bit of a sample hangs on them.  in and out go by steps;
+ * results are rounded and shifted by shift.  few: the upper four are zero.  Of 16 bits, they keep all sums within 32. */
+static OCT__INLINE void oct__jpeg_idct_8(const int *in, const int step, const bool few, int *out, const int shift) {
+    const int x0 = in[0], x1 = in[step], x2 = in[2 * step], x3 = in[3 * step];
+    const int x4 = few ? 0 : in[4 * step], x5 = few ? 0 : in[5 * step], x6 = few ? 0 : in[6 * step], x7 = few ? 0 : in[7 * step];
     const int half = 1 << (shift - 1);
-    const int even = (in[2] + in[6]) * 4433, e0 = (in[0] + in[4]) * 8192, e1 = (in[0] - in[4]) * 8192;
-    const int e2 = even - in[6] * 15137, e3 = even + in[2] * 6270;
+    const int even = (x2 + x6) * 4433, e0 = (x0 + x4) * 8192, e1 = (x0 - x4) * 8192;
+    const int e2 = even - x6 * 15137, e3 = even + x2 * 6270;
     const int a0 = e0 + e3 + half, a1 = e1 + e2 + half, a2 = e1 - e2 + half, a3 = e0 - e3 + half;
-    const int odd = (in[7] + in[3] + in[5] + in[1]) * 9633;
-    const int o1 = (in[7] + in[1]) * -7373, o2 = (in[5] + in[3]) * -20995;
-    const int o3 = (in[7] + in[3]) * -16069 + odd, o4 = (in[5] + in[1]) * -3196 + odd;
-    const int b0 = in[7] * 2446 + o1 + o3, b1 = in[5] * 16819 + o2 + o4, b2 = in[3] * 25172 + o2 + o3, b3 = in[1] * 12299 + o1 + o4;
+    const int odd = (x7 + x3 + x5 + x1) * 9633;
+    const int o1 = (x7 + x1) * -7373, o2 = (x5 + x3) * -20995;
+    const int o3 = (x7 + x3) * -16069 + odd, o4 = (x5 + x1) * -3196 + odd;
+    const int b0 = x7 * 2446 + o1 + o3, b1 = x5 * 16819 + o2 + o4, b2 = x3 * 25172 + o2 + o3, b3 = x1 * 12299 + o1 + o4;
     out[0] = (a0 + b3) >> shift;
-    out[7] = (a0 - b3) >> shift;
-    out[1] = (a1 + b2) >> shift;
-    out[6] = (a1 - b2) >> shift;
-    out[2] = (a2 + b1) >> shift;
-    out[5] = (a2 - b1) >> shift;
-    out[3] = (a3 + b0) >> shift;
-    out[4] = (a3 - b0) >> shift;
+    out[step] = (a1 + b2) >> shift;
+    out[2 * step] = (a2 + b1) >> shift;
+    out[3 * step] = (a3 + b0) >> shift;
+    out[4 * step] = (a3 - b0) >> shift;
+    out[5 * step] = (a2 - b1) >> shift;
+    out[6 * step] = (a1 - b2) >> shift;
+    out[7 * step] = (a0 - b3) >> shift;
 }
-static inline unsigned char oct__byte(int v) { return (unsigned char)(v < 0 ? 0 : v > 255 ? 255 : v); }
-
-/* c [64] times q [64] to 8 x 8 samples. */
-static void oct__jpeg_idct(const int16_t *c, const uint16_t *q, unsigned char *out, size_t stride) {
-    int work[64], line[8];                            /* by columns, then by rows */
-    for (int x = 0; x < 8; x++) {
-        int any = 0;
-        for (int y = 1; y < 8; y++) any |= c[8 * y + x];
-        for (int y = 0; y < 8; y++) line[y] = (int16_t)(c[8 * y + x] * q[8 * y + x]);
-        if (any) oct__jpeg_idct_8(line, line, 11);
-        else for (int y = 7; y >= 0; y--) line[y] = line[0] * 4;
-        for (int y = 0; y < 8; y++) work[8 * y + x] = OCT__MAX(-32768, OCT__MIN(line[y], 32767));
-    }
+static inline unsigned char oct__byte(int v) {
+    if ((unsigned)v > 255) v = v < 0 ? 0 : 255;       /* seldom */
+    return (unsigned char)v;
+}
+/* c [64] times q [64] to 8 x 8 samples.  few: only the upper left quarter is not zero. */
+static OCT__INLINE void oct__jpeg_idct(const int16_t *c, const uint16_t *q, const bool few, unsigned char *out, size_t stride) {
+    int work[64];                                     /* transformed by columns, then by rows */
+    unsigned beyond = 0;
+    for (int i = 0; i < 64; i++) work[i] = (int16_t)(c[i] * q[i]);
+    for (int x = 0; x < (few ? 4 : 8); x++) oct__jpeg_idct_8(work + x, 8, few, work + x, 11);
+    for (int i = 0; i < 64; i++) beyond |= (unsigned)(work[i] + 32768) >> 16;
+    for (int i = 0; i < 64 && beyond; i++) work[i] = OCT__MAX(-32768, OCT__MIN(work[i], 32767));
     for (int y = 0; y < 8; y++, out += stride) {
-        oct__jpeg_idct_8(work + 8 * y, line, 18);
-        for (int x = 0; x < 8; x++) out[x] = oct__byte(line[x] + 128);
+        int r[8];
+        oct__jpeg_idct_8(work + 8 * y, 1, few, r, 18);
+        out[0] = oct__byte(r[0] + 128);
+        out[1] = oct__byte(r[1] + 128);
+        out[2] = oct__byte(r[2] + 128);
+        out[3] = oct__byte(r[3] + 128);
+        out[4] = oct__byte(r[4] + 128);
+        out[5] = oct__byte(r[5] + 128);
+        out[6] = oct__byte(r[6] + 128);
+        out[7] = oct__byte(r[7] + 128);
     }
 }
-static void oct__jpeg_flat(int dc, unsigned char *out, size_t stride) {
-    const int v = oct__byte((((int16_t)dc * 4 + 16) >> 5) + 128);
-    for (int y = 0; y < 8; y++) memset(out + (size_t)y * stride, v, 8);
-}
-static void oct__jpeg_samples(const oct__jpeg_part *t, const int16_t *c, int last, int x, int y) {
+/* Block (x, y) of a component, from its coefficients c [64].  Most have few, and then much can be left out. */
+static void oct__jpeg_samples(const oct__jpeg_part *t, const int16_t *c, int x, int y) {
     const size_t stride = (size_t)t->stored_w * 8;
     unsigned char *out = t->samples + (size_t)y * 8 * stride + (size_t)x * 8;
-    if (last == 0) oct__jpeg_flat(c[0] * t->quant[0], out, stride);
-    else oct__jpeg_idct(c, t->quant, out, stride);
+    uint64_t quarter = oct__u64(c) & ~(uint64_t)0xFFFF, rest = oct__u64(c + 4);       /* all but the first; all but the quarter */
+    for (int row = 1; row < 8; row++) {
+        *(row < 4 ? &quarter : &rest) |= oct__u64(c + 8 * row);
+        rest |= oct__u64(c + 8 * row + 4);
+    }
+    if (rest) {
+        oct__jpeg_idct(c, t->quant, false, out, stride);
+    } else if (quarter) {
+        oct__jpeg_idct(c, t->quant, true, out, stride);
+    } else {
+        const int dc = (int16_t)(c[0] * t->quant[0]), v = oct__byte(((dc * 4 + 16) >> 5) + 128);
+        for (int row = 0; row < 8; row++) memset(out + (size_t)row * stride, v, 8);
+    }
 }
 
 /* --- decoders: JPEG, the data of a scan ------------------------------------------------------------------- */
@@ -6577,9 +6592,8 @@ static void oct__jpeg_samples(const oct__jpeg_part *t, const int16_t *c, int las
 static bool oct__jpeg_block(oct__jpeg *g, oct__jpeg_part *t, int x, int y) {
     if (!g->progressive) {
         int16_t c[64] = { 0 };
-        int last;
-        if (!oct__jpeg_sequential(g, t, c, &last)) return false;
-        oct__jpeg_samples(t, c, last, x, y);
+        if (!oct__jpeg_sequential(g, t, c)) return false;
+        oct__jpeg_samples(t, c, x, y);
         return true;
     }
     int16_t *c = t->coefs + ((size_t)y * (size_t)t->stored_w + (size_t)x) * 64;
@@ -6907,7 +6921,7 @@ static oct_result oct__jpeg_pixels(oct__jpeg *g) {
     for (int i = 0; i < g->n_parts && g->progressive; i++) {
         const oct__jpeg_part *t = &g->parts[i];
         for (int y = 0; y < t->blocks_h; y++)
-            for (int x = 0; x < t->blocks_w; x++) oct__jpeg_samples(t, t->coefs + ((size_t)y * (size_t)t->stored_w + (size_t)x) * 64, 1, x, y);
+            for (int x = 0; x < t->blocks_w; x++) oct__jpeg_samples(t, t->coefs + ((size_t)y * (size_t)t->stored_w + (size_t)x) * 64, x, y);
     }
     g->rows = (unsigned char *)oct__alloc_n(&p->a, wide, (size_t)g->n_parts);
     if (!g->rows) return oct__fail(p->err, OCT_E_MEMORY, "JPEG: no memory for rows of %d pixels", p->width);

@@ -112,15 +112,16 @@ static uint32_t fuzz_random(void) {
 static void fuzz_mutate(uint8_t *data, size_t *size, size_t cap) {
     static const unsigned char odd[] = { 0, 1, 2, 3, 7, 8, 0x0F, 0x10, 0x11, 0x3F, 0x40, 0x7F, 0x80, 0xC0, 0xC4, 0xD0, 0xD9, 0xDA, 0xFE, 0xFF };
     for (int i = 1 + (int)(fuzz_random() % 5); i > 0 && *size > 8; i--) {
+        const size_t some = 1 + fuzz_random() % 40;
         size_t at = fuzz_random() % *size;
         if (fuzz_random() % 2) at = fuzz_random() % OCT__MIN(*size, (size_t)200);       /* the headers */
         switch (fuzz_random() % 6) {
         case 0: data[at] ^= (uint8_t)(1u << fuzz_random() % 8); break;
         case 1: data[at] = odd[fuzz_random() % sizeof odd]; break;
         case 2: data[at] = (uint8_t)fuzz_random(); break;
-        case 3: *size -= OCT__MIN(*size - 8, (size_t)(fuzz_random() % 64)); break;
+        case 3: *size -= OCT__MIN(*size - 8, some); break;
         case 4: {                                          /* one piece over another */
-            const size_t from = fuzz_random() % *size, n = OCT__MIN(OCT__MIN(*size - from, *size - at), (size_t)(1 + fuzz_random() % 40));
+            const size_t from = fuzz_random() % *size, n = OCT__MIN(OCT__MIN(*size - from, *size - at), some);
             memmove(data + at, data + from, n);
             break;
         }
