@@ -665,10 +665,15 @@ static const float *vision_safetensor(const char *file, const char *name, uint64
     uint64_t header, shape[4] = { 1, 1, 1, 1 }, from = 0;
     memcpy(&header, file, 8);
     snprintf(quoted, sizeof quoted, "\"%s\":", name);
-    const char *at = strstr(file + 8, quoted), *s = at ? strstr(at, "\"shape\":[") : NULL, *o = s ? strstr(s, "\"data_offsets\":[") : NULL;
-    if (!o) return NULL;
-    for (s += 9, *n_dims = 0; *n_dims < 4 && *s != ']'; s += *s == ',') shape[(*n_dims)++] = strtoull(s, (char **)(uintptr_t)&s, 10);
-    from = strtoull(o + 16, NULL, 10);
+    const char *at = strstr(file + 8, quoted), *s = at ? strstr(at, "\"shape\":[") : NULL;
+    const char *offsets = s ? strstr(s, "\"data_offsets\":[") : NULL;
+    if (!offsets) return NULL;
+    for (s += 9, *n_dims = 0; *n_dims < 4 && *s != ']'; s += *s == ',') {
+        char *end;
+        shape[(*n_dims)++] = strtoull(s, &end, 10);
+        s = end;
+    }
+    from = strtoull(offsets + 16, NULL, 10);
     for (uint32_t i = 0; i < 4; i++) ne[i] = i < *n_dims ? shape[*n_dims - 1 - i] : 1;
     return (const float *)(const void *)(file + 8 + header + from);
 }
@@ -681,7 +686,8 @@ static void vision_put_q8_0(gguf_writer *w, const char *name, const uint64_t *ne
         const float    d = amax / 127.0f;
         const uint16_t h = oct__f32_to_f16(d);
         memcpy(blocks + 34 * i, &h, 2);
-        for (int j = 0; j < 32; j++) blocks[34 * i + 2 + (size_t)j] = (unsigned char)(signed char)lrintf(d > 0.0f ? x[j] / d : 0.0f);
+        for (int j = 0; j < 32; j++)
+            blocks[34 * i + 2 + (size_t)j] = (unsigned char)(signed char)lrintf(d > 0.0f ? x[j] / d : 0.0f);
     }
     gw_tensor_2d(w, name, 8, ne[0], ne[1], blocks);
     free(blocks);

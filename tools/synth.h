@@ -33,7 +33,9 @@ typedef struct synth_model {
     int         n_expert, k_top, moe_step;                                      /* every moe_step-th layer, from 0, has experts */
 } synth_model;
 
-/* d_head = n_embd / n_head everywhere. */
+/* d_head = n_embd / n_head everywhere.  A picture encoder (arch clip) is an mmproj file, all of whose blocks are run; it has
+ * n_rot for the side of a patch, n_ctx for that of the picture, n_vocab for the width of the text model, and tied where it has
+ * no class token, as SigLIP. */
 static const synth_model synth_models[] = {
     /* name               arch       L   embd  head kv  rot    ff   vocab   ctx   eps   rope   tied vocabulary     pad  experts */
     { "tinyllama-1.1b",   "llama",    22, 2048, 32,  4,  64,  5632,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
@@ -56,9 +58,14 @@ static const synth_model synth_models[] = {
     { "tiny-moe-phi2",     "phi2",     2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9, 4, 2, 2 },
     { "tiny-moe-stablelm", "stablelm", 2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7, 5, 1, 2 },
     { "tiny-moe-qwen",     "qwen",     2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5, 20, 3, 2 },
+    { "clip-l-336",       "clip",     23, 1024, 16, 16,  14,  4096,   2048,  336, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0 },
+    { "clip-l-224",       "clip",     23, 1024, 16, 16,  14,  4096,   2048,  224, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0 },
+    { "siglip-so400m-384", "clip",    26, 1152, 16, 16,  14,  4304,   2048,  384, 1e-6, 0,     1, SYNTH_SPM,         0, 0, 0, 0 },
+    { "tiny-clip",        "clip",      2,   64,  4,  4,   7,    96,     64,   28, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0 },
 };
 enum { SYNTH_MODELS = sizeof synth_models / sizeof synth_models[0] };
 
+static int synth_is_clip(const synth_model *m) { return strcmp(m->arch, "clip") == 0; }
 SYNTH_FN const synth_model *synth_find(const char *name) {
     for (int i = 0; i < (int)SYNTH_MODELS; i++)
         if (strcmp(synth_models[i].name, name) == 0) return &synth_models[i];
@@ -391,6 +398,36 @@ static void synth_head_tokenizer(synth_head *h, const synth_model *m) {
     free(v.merges.data);
 }
 
+/* As llama.cpp's own converter writes it. */
+static void synth_head_clip(synth_head *h, const synth_model *m) {
+    static const float mean[2][3] = { { 0.48145466f, 0.4578275f, 0.40821073f }, { 0.5f, 0.5f, 0.5f } };
+    static const float dev[2][3] = { { 0.26862954f, 0.26130258f, 0.27577711f }, { 0.5f, 0.5f, 0.5f } };
+    synth_buf items;
+    memset(&items, 0, sizeof items);
+    synth_meta_flag(h, ".has_text_encoder", 0);
+    synth_meta_flag(h, ".has_vision_encoder", 1);
+    synth_meta_flag(h, ".has_llava_projector", 1);
+    synth_meta_str(h, ".projector_type", "mlp");
+    synth_meta_flag(h, ".use_gelu", m->tied);
+    synth_meta_u32(h, ".vision.image_size", m->n_ctx);
+    synth_meta_u32(h, ".vision.patch_size", m->n_rot);
+    synth_meta_u32(h, ".vision.embedding_length", m->n_embd);
+    synth_meta_u32(h, ".vision.feed_forward_length", m->n_ff);
+    synth_meta_u32(h, ".vision.projection_dim", m->n_vocab);
+    synth_meta_u32(h, ".vision.attention.head_count", m->n_head);
+    synth_meta_f32(h, ".vision.attention.layer_norm_epsilon", m->eps);
+    synth_meta_u32(h, ".vision.block_count", m->n_layer);
+    synth_put(&items, mean[m->tied], sizeof mean[0]);
+    synth_meta_array(h, ".vision.image_mean", 6, 3, &items);
+    items.len = 0;
+    synth_put(&items, dev[m->tied], sizeof dev[0]);
+    synth_meta_array(h, ".vision.image_std", 6, 3, &items);
+    items.len = 0;
+    synth_u32(&items, (uint32_t)m->n_layer);                     /* else llama.cpp leaves out the last block */
+    synth_meta_array(h, ".vision.feature_layer", 5, 1, &items);
+    free(items.data);
+}
+
 static void synth_head_model(synth_head *h, const synth_model *m, int type) {
     char      name[64];
     const int rms = strcmp(m->arch, "phi2") != 0 && strcmp(m->arch, "stablelm") != 0;
@@ -400,6 +437,10 @@ static void synth_head_model(synth_head *h, const synth_model *m, int type) {
     synth_meta_str(h, "general.name", name);
     synth_meta_u32(h, "general.file_type", synth_type_of(type)->file_type);
     synth_meta_u32(h, "general.quantization_version", 2);
+    if (synth_is_clip(m)) {
+        synth_head_clip(h, m);
+        return;
+    }
     synth_meta_u32(h, ".context_length", m->n_ctx);
     synth_meta_u32(h, ".embedding_length", m->n_embd);
     synth_meta_u32(h, ".block_count", m->n_layer);
@@ -521,19 +562,59 @@ static void synth_layer(synth_list *l, int i) {
     ffn(l, i, "ffn_down", m->n_ff, d, 2 * add, phi);
 }
 
+/* The encoder and its projector. */
+static void synth_clip(synth_list *l) {
+    const synth_model *m = l->m;
+    const int     d = m->n_embd, grid = m->n_ctx / m->n_rot, n_pixel = 3 * m->n_rot * m->n_rot;
+    const double  add = 1 / sqrt(2.0 * m->n_layer);
+    char          name[32];
+    synth_tensor *t = synth_tensor_add(l, -1, "v.patch_embd", "weight", n_pixel, d);
+    t->dev = 1 / sqrt((double)n_pixel);
+    t->n_dims = 4;                                                /* [n_embd, 3, patch, patch] */
+    t = synth_tensor_add(l, -1, "v.position_embd", "weight", d, grid * grid + !m->tied);
+    t->dev = 0.3;
+    t->type = SYNTH_F32;
+    t->bytes = (uint64_t)t->cols * (uint64_t)t->rows * 4;
+    if (m->tied) {
+        synth_tensor_add(l, -1, "v.patch_embd", "bias", d, 0)->dev = 0.1;
+    } else {
+        t = synth_tensor_add(l, -1, "v.class_embd", "", d, 0);
+        t->dev = 0.5;
+        t->name[strlen(t->name) - 1] = 0;                         /* it has no end, nor the point before it */
+        synth_norm(l, -1, "v.pre_ln", d, 1);
+    }
+    for (int i = 0; i < m->n_layer; i++) {
+        static const char *const names[] = { "attn_q", "attn_k", "attn_v", "attn_out", "ffn_up", "ffn_down" };
+        for (int j = 0; j < 6; j++) {
+            snprintf(name, sizeof name, "v.blk.%d.%s", i, names[j]);
+            synth_matrix(l, -1, name, j == 5 ? m->n_ff : d, j == 4 ? m->n_ff : d, j == 3 || j == 5 ? 2 * add : 1, 1);
+        }
+        for (int j = 1; j <= 2; j++) {
+            snprintf(name, sizeof name, "v.blk.%d.ln%d", i, j);
+            synth_norm(l, -1, name, d, 1);
+        }
+    }
+    synth_matrix(l, -1, "mm.0", d, m->n_vocab, 1, 1);
+    synth_matrix(l, -1, "mm.2", m->n_vocab, m->n_vocab, 1, 1);
+}
+
 static int synth_list_fill(synth_list *l, const synth_model *m, int type) {
     const int phi = strcmp(m->arch, "phi2") == 0, ln = phi || strcmp(m->arch, "stablelm") == 0;
     uint64_t  at = 0;
     l->m = m;
     l->type = type;
     l->n = 0;
-    l->t = (synth_tensor *)malloc((size_t)(16 * m->n_layer + 8) * sizeof *l->t);
+    l->t = (synth_tensor *)malloc((size_t)(16 * m->n_layer + 12) * sizeof *l->t);
     if (!l->t) return 1;
-    synth_matrix(l, -1, "token_embd", m->n_embd, m->n_vocab, sqrt((double)m->n_embd), 0);
-    if (m->tied) l->t[0].dev = 3 / sqrt((double)m->n_embd);
-    for (int i = 0; i < m->n_layer; i++) synth_layer(l, i);
-    synth_norm(l, -1, "output_norm", m->n_embd, ln);
-    if (!m->tied) synth_matrix(l, -1, "output", m->n_embd, m->n_vocab, 3, phi);
+    if (synth_is_clip(m)) {
+        synth_clip(l);
+    } else {
+        synth_matrix(l, -1, "token_embd", m->n_embd, m->n_vocab, sqrt((double)m->n_embd), 0);
+        if (m->tied) l->t[0].dev = 3 / sqrt((double)m->n_embd);
+        for (int i = 0; i < m->n_layer; i++) synth_layer(l, i);
+        synth_norm(l, -1, "output_norm", m->n_embd, ln);
+        if (!m->tied) synth_matrix(l, -1, "output", m->n_embd, m->n_vocab, 3, phi);
+    }
     for (int i = 0; i < l->n; i++) {
         l->t[i].offset = at;
         at += (l->t[i].bytes + 31) / 32 * 32;
@@ -605,14 +686,15 @@ SYNTH_FN int synth_write(const synth_model *m, int type, uint64_t seed, synth_si
     synth_u64(&head.b, (uint64_t)list.n);
     synth_u64(&head.b, 0);                                       /* how many keys: set below */
     synth_head_model(&head, m, type);
-    synth_head_tokenizer(&head, m);
+    if (!synth_is_clip(m)) synth_head_tokenizer(&head, m);
     for (int i = 0; i < list.n; i++) {
         const synth_tensor *t = &list.t[i];
         synth_str(&head.b, t->name);
         synth_u32(&head.b, (uint32_t)t->n_dims);
-        synth_u64(&head.b, (uint64_t)t->cols);
+        for (int j = 0; j < 3 && t->n_dims == 4; j++) synth_u64(&head.b, (uint64_t)(j < 2 ? m->n_rot : 3));
+        if (t->n_dims < 4) synth_u64(&head.b, (uint64_t)t->cols);
         if (t->n_dims > 1) synth_u64(&head.b, (uint64_t)(t->rows / t->slabs));
-        if (t->n_dims > 2) synth_u64(&head.b, (uint64_t)t->slabs);
+        if (t->n_dims == 3) synth_u64(&head.b, (uint64_t)t->slabs);
         synth_u32(&head.b, (uint32_t)t->type);
         synth_u64(&head.b, t->offset);
     }
