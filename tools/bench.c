@@ -4,7 +4,8 @@
  *
  * First the machine's own limits, by one thread and by all: fused multiply-adds, int8 and bf16 dot products by the best
  * instruction of the kernels in use, streaming reads.  Then the library.  Without a FILE: bare matrix products by shape and
- * weight type, and attention.  With one: opening it, memory, prefill, decode at the start and behind 2000 tokens, attention.
+ * weight type, and attention.  With one: opening it, memory, prefill, decode at the start and behind 2000 tokens, attention;
+ * of a file with a picture encoder (an mmproj file has nothing else): encoding a picture, projector included.
  * Every figure is the median of several tries, with the smallest and the largest; a share is of the limit that binds, as
  * it was in the same seconds: arithmetic for prompts (int8 where weights are quantised, else multiply-adds), reading for
  * decode, over the same mapped file.  --only matmul, --only "matmul 1x", --only q4_k, --only decode: just those.
@@ -987,6 +988,75 @@ static int model_run(bench *b, const char *path) {
     return bad;
 }
 
+/* --- a picture encoder ---------------------------------------------------------------------------------------- */
+
+typedef struct encoder {
+    oct_model     *m;
+    oct__vit       v;
+    oct__compute   c;
+    oct__vit_watch watch;
+    oct_image      image;
+    unsigned char *pixels;                                   /* [480, 640, 3] */
+    float         *out;                                      /* [tokens, n_out] */
+} encoder;
+
+static double once_encode(bench *b, void *arg) {
+    encoder     *e = (encoder *)arg;
+    const double start = now();
+    if (oct__vit_encode(&e->v, &e->c, &e->m->desc.allocator, &e->image, NULL, &e->watch, e->out, &b->err)) return -1;
+    return now() - start;
+}
+/* Multiply-adds counted twice: patches, blocks, attention, projector. */
+static double encoder_ops(const oct__vit *v) {
+    const double n = v->n_row, d = v->n_embd;
+    const double block = n * (4 * d * d + 2 * d * v->n_ff) + 2 * n * n * d;
+    const double mm = v->n_mid ? d * v->n_mid + (double)v->n_mid * v->n_out : d * v->n_out;
+    return 2 * (v->n_patch * 3.0 * v->patch * v->patch * d + block * v->n_block + oct__vit_tokens(v) * mm);
+}
+static int encoder_measure(bench *b, encoder *e) {
+    static task t;
+    const int   type = e->v.blocks[0].q.w.type;
+    uint64_t    state = 1;
+    if (!wanted(b, "encode picture")) return 0;
+    e->pixels = (unsigned char *)malloc(640 * 480 * 3);
+    e->out = (float *)malloc((size_t)oct__vit_tokens(&e->v) * (size_t)(e->v.n_out + 1) * sizeof(float));
+    if (!e->pixels || !e->out) return oct__fail(&b->err, OCT_E_MEMORY, "out of memory for a picture");
+    for (int i = 0; i < 640 * 480 * 3; i++) e->pixels[i] = (unsigned char)(synth_next(&state) >> 56);
+    e->image.pixels = e->pixels;
+    e->image.width = 640;
+    e->image.height = 480;
+    e->c.k = b->k;
+    e->c.pool = b->pool;
+    task_set(&t, "encode picture", oct__type_name(type), "images/s", 1, limit_of_type(b, type), encoder_ops(&e->v) * 1e-9, once_encode, e);
+    if (measure(b, &t, 1, 10)) return 1;
+    for (int i = 0; i < t.n; i++) t.v[i] = 1e3 / t.v[i];
+    run_add(b, "encode picture, time", t.type, b->threads, "ms", stat_of(t.v, t.n), -1, LIMIT_NONE);
+    return 0;
+}
+/* *only: the file holds nothing else. */
+static int encoder_run(bench *b, const char *path, int *only) {
+    static encoder e;
+    oct_model_desc d;
+    memset(&d, 0, sizeof d);
+    d.load = OCT_LOAD_DIRECTORY;
+    if (oct_model_open(&e.m, path, &d, &b->err)) return 1;
+    int bad = 0;
+    if (oct__vit_in(&e.m->gguf)) {
+        *only = oct__gguf_find(&e.m->gguf, "tokenizer.ggml.model") == NULL;
+        bad = oct__vit_load(&e.v, &e.m->gguf, &e.m->desc.allocator, 0, &b->err) || encoder_measure(b, &e);
+        oct__vit_free(&e.v, &e.m->desc.allocator);
+    }
+    free(e.pixels);
+    free(e.out);
+    oct_model_close(e.m);
+    return bad;
+}
+/* A file: what it holds of a text model and an encoder. */
+static int file_run(bench *b, const char *path) {
+    int only = 0;
+    return encoder_run(b, path, &only) || (!only && model_run(b, path));
+}
+
 /* --- served: one loaded model, asked by another program (tools/race.py) -----------------------------------------
  * A line in, a line out.  Each answer is numbers, or "error" and why.
  *     prefill N          seconds of N tokens into an empty context
@@ -1168,7 +1238,7 @@ int main(int argc, char **argv) {
     b.n_prompt = b.k->isa == OCT_ISA_SCALAR ? 32 : 512;
     b.n_steps = b.k->isa == OCT_ISA_SCALAR ? 4 : 64;
     b.progress = isatty(2) && !b.serve;
-    int bad = b.serve ? serve(&b, path) : machine(&b) || (path ? model_run(&b, path) : products(&b) || attention(&b, 32, 4, 64));
+    int bad = b.serve ? serve(&b, path) : machine(&b) || (path ? file_run(&b, path) : products(&b) || attention(&b, 32, 4, 64));
     say(&b, "");
     data_free(&b);
     if (bad) {
