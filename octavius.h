@@ -7500,7 +7500,6 @@ typedef struct oct__vit {
     int              n_class;      /* of the classifier, or 0 */
     int              gelu;         /* OCT__GELU_... */
     float            eps;
-    bool             any_quantised;
     oct__image_prep  prep;
     oct__vit_linear  patch_embd;   /* [n_embd, 3 * patch * patch]: channel, row, column */
     const float     *cls;          /* [n_embd] or NULL */
@@ -7647,7 +7646,6 @@ static oct_result oct__vit_mat(const oct__vit_binder *b, const oct_tensor *t, in
     w->cols = cols;
     w->row_bytes = oct__row_bytes(t->type, cols);
     w->data = (const unsigned char *)t->data;
-    if (type->block_elems > 1) b->v->any_quantised = true;
     return OCT_OK;
 }
 static oct_result oct__vit_linear_at(const oct__vit_binder *b, int block, const char *name, int rows, int cols,
@@ -7988,11 +7986,12 @@ static void oct__vit_job(oct__mm *job, const oct__vit_linear *l, float *y) {
     job->y = y;                                         /* [n_tok, rows] */
     job->y_stride = (size_t)l->w.rows;
 }
+static bool oct__vit_quantised(const oct__vit_linear *l) { return oct__type(l->w.type)->block_elems > 1; }
 /* y [n_tok, rows] = x [n_tok, cols] w^T + b */
 static void oct__vit_mul(oct__vit_pass *p, const oct__vit_linear *l, const float *x, int n_tok, float *y) {
     oct__mm job;
     oct__vit_job(&job, l, y);
-    oct__acts_set(&p->compute, &p->acts, x, n_tok, l->w.cols, p->v->any_quantised);
+    oct__acts_set(&p->compute, &p->acts, x, n_tok, l->w.cols, oct__vit_quantised(l));
     oct__matmul(&p->compute, &job, 1, &p->acts);
 }
 
@@ -8029,7 +8028,8 @@ static void oct__vit_block_run(oct__vit_pass *p, int i) {
     oct__mm jobs[3];
 
     oct__norm(c, p->xn, p->x, rows, v->n_embd, b->ln1.w, b->ln1.b, v->eps, false);
-    oct__acts_set(c, &p->acts, p->xn, rows, v->n_embd, v->any_quantised);
+    oct__acts_set(c, &p->acts, p->xn, rows, v->n_embd,
+                  oct__vit_quantised(&b->q) || oct__vit_quantised(&b->k) || oct__vit_quantised(&b->v));
     oct__vit_job(&jobs[0], &b->q, p->q);
     oct__vit_job(&jobs[1], &b->k, p->k);
     oct__vit_job(&jobs[2], &b->v, p->vals);
