@@ -307,7 +307,8 @@ typedef void (*oct_router_fn)(void *user, const oct_route *route);
 
 typedef struct oct_session_desc {
     int             n_ctx;        /* positions of the KV cache; 0: the model's, at most 4096 */
-    int             n_batch;      /* tokens that pass through the layers at once; 0: 256.  Results do not depend on it */
+    int             n_batch;      /* tokens that pass through the layers at once; 0: 256, with experts 512.  Results do not
+                                   * depend on it */
     int             n_threads;    /* 0: OpenMP's choice, 4 with parallel_for, else 1.  Results do not depend on it */
     oct_isa         isa;
     oct_kv_type     kv_type;
@@ -330,8 +331,8 @@ typedef struct oct_session_desc {
     size_t          memory_bytes;
     int             image_cache;  /* so many pictures' encodings are kept, so that one fed again costs nothing; 0: 4, below 0: none.
                                      Memory of the model's allocator, taken as pictures come, given back by oct_session_close */
-    int             capacity;     /* non-zero: DeepSpeed's capacity rule with the file's factor, over the n_batch tokens of a pass,
-                                   * so that results do depend on n_batch; 0: every token gets its k experts */
+    int             capacity;     /* non-zero: DeepSpeed's capacity rule with the file's factor, over the n_batch tokens of a
+                                   * pass, so that results do depend on n_batch; 0: every token gets its k experts */
     oct_router_fn   router;       /* which experts each token meets, and why */
     void           *router_user;
 } oct_session_desc;
@@ -439,7 +440,8 @@ OCT_API int            oct_session_top(const oct_session *s, int32_t *ids, float
 OCT_API float          oct_session_prob(const oct_session *s, int32_t id);     /* 0 where there is none */
 /* How often each expert of a layer was chosen for tokens of a modality since the session was opened or reset: counts [n],
  * n at most info.n_expert.  All 0 for a layer without experts.  ARG: no such layer or modality, or n is too large. */
-OCT_API oct_result     oct_session_expert_counts(const oct_session *s, int layer, int modality, uint64_t *counts, int n, oct_error *err);
+OCT_API oct_result     oct_session_expert_counts(const oct_session *s, int layer, int modality, uint64_t *counts, int n,
+                                                 oct_error *err);
 /* Keep the first n_keep positions; forgets the pending turn. */
 OCT_API oct_result     oct_session_rewind(oct_session *s, int n_keep, oct_error *err);
 OCT_API size_t         oct_session_snapshot_bytes(const oct_session *s);
@@ -4657,7 +4659,9 @@ typedef struct oct__mm_run {
 /* Panels that a task fetches at once, the first being panel `first` of a job; they may go on in the next. */
 typedef struct oct__mm_unit { int job, first, n; } oct__mm_unit;
 
-static oct__acts *oct__mm_acts(const oct__mm_run *run, const oct__mm *job) { return run->each ? run->each[job - run->jobs] : run->acts; }
+static oct__acts *oct__mm_acts(const oct__mm_run *run, const oct__mm *job) {
+    return run->each ? run->each[job - run->jobs] : run->acts;
+}
 static int oct__mm_panels(const oct__mat *w) { return w->rows / OCT__PANEL + (w->rows % OCT__PANEL != 0); }
 
 /* Bytes of 16 rows (or of n rows and then the last one again, copied) from column k on. */
@@ -8138,7 +8142,7 @@ typedef struct oct__expert {
 typedef struct oct__moe {
     int          n_expert, n_ff;           /* n_expert 0: a dense layer */
     const float *router;                   /* [(n_expert + 15) / 16][n_embd, 16] panels */
-    oct__expert *up, *gate, *down;         /* [n_expert] of [n_ff, n_embd] twice, [n_embd, n_ff]; no gate: GELU.  One block, up's */
+    oct__expert *up, *gate, *down;         /* [n_expert] of [n_ff, n_embd] twice, [n_embd, n_ff]; no gate: GELU.  All in up's memory */
 } oct__moe;
 
 /* How choices are weighed; of a network. */
@@ -8191,7 +8195,8 @@ static void oct__moe_router_row(float *router, int e, const float *row, int n_em
 
 /* The k largest logits, best first, and their probabilities.  NaN is no larger than anything, so that k different experts
  * are chosen whatever a broken model says. */
-static void oct__route_token(const oct__kernels *kernels, const float *logits, int n_expert, int k, int32_t *chosen, float *probs) {
+static void oct__route_token(const oct__kernels *kernels, const float *logits, int n_expert, int k, int32_t *chosen /* [k] */,
+                             float *probs /* [k] */) {
     float e[OCT__MAX_EXPERTS] = { 0 }, sum = 0.0f;
     bool taken[OCT__MAX_EXPERTS] = { false };
     for (int r = 0; r < k; r++) {
@@ -8222,7 +8227,8 @@ static int oct__moe_capacity(const oct__moe_rule *rule, int n_tok, int n_expert)
 /* Experts take tokens in order, all first choices before any second one; what exceeds the capacity gets probability 0.  A
  * dropped choice counts too, and so do first choices that weigh nothing.  With k = 1 the official code keeps a random
  * choice of tokens; here the first ones stay. */
-static void oct__route_drop(const oct__moe_rule *rule, const int32_t *chosen, float *probs, int n_tok, int n_expert, int32_t *taken) {
+static void oct__route_drop(const oct__moe_rule *rule, const int32_t *chosen /* [n_tok, k] */, float *probs /* the same */, int n_tok,
+                            int n_expert, int32_t *taken /* [n_expert] */) {
     const int capacity = oct__moe_capacity(rule, n_tok, n_expert), k = rule->k;
     memset(taken, 0, (size_t)n_expert * sizeof *taken);
     for (int r = 0; r < k; r++)
@@ -8255,8 +8261,9 @@ static void oct__route_task(void *arg, int task) {
     while ((t0 = oct__fetch(&run->counter) * OCT__UNIT) < run->n_tok) {
         const int n = OCT__MIN(OCT__UNIT, run->n_tok - t0);
         for (int k0 = 0; k0 < run->n_embd; k0 += OCT__K_FLOAT)
-            k->mul_f(run->moe->router + (size_t)k0 * OCT__PANEL, cols * OCT__PANEL, panels, OCT__MIN(OCT__K_FLOAT, run->n_embd - k0),
-                     run->x + (size_t)t0 * cols + k0, cols, n, acc, stride, k0 ? OCT__MUL_ADD : OCT__MUL_SET);
+            k->mul_f(run->moe->router + (size_t)k0 * OCT__PANEL, cols * OCT__PANEL, panels,
+                     OCT__MIN(OCT__K_FLOAT, run->n_embd - k0), run->x + (size_t)t0 * cols + k0, cols, n, acc, stride,
+                     k0 ? OCT__MUL_ADD : OCT__MUL_SET);
         for (int t = 0; t < n; t++) {
             float *logits = s->logits + (size_t)(t0 + t) * (size_t)n_expert;
             const size_t at = (size_t)(t0 + t) * (size_t)top;
@@ -8277,7 +8284,8 @@ static void oct__moe_route(oct__moe_run *run, bool capacity) {
 /* --- running the experts ---------------------------------------------------------------------- */
 
 /* Rows [row, row + n) of acts, which are as wide as cols, as activations by themselves: their tiles begin anew. */
-static oct__acts oct__acts_part(const oct__kernels *k, const oct__acts *acts, const float *x, int row, int n, int cols, bool quantised) {
+static oct__acts oct__acts_part(const oct__kernels *k, const oct__acts *acts, const float *x, int row, int n, int cols,
+                                bool quantised) {
     oct__acts part = *acts;
     const size_t at = (size_t)row, groups = (size_t)(cols / 32);
     part.x = x + at * (size_t)cols;
@@ -8626,7 +8634,8 @@ static oct_result oct__bind_attention(oct__binder *b, oct__layer *l, int i) {
 
 /* One part of all experts: stacked [n_expert, rows, cols], one slab an expert; or, as llama.cpp's files were before 2024, a
  * matrix for each, "blk.N.ffn_up.E.weight". */
-static oct_result oct__bind_experts(oct__binder *b, oct__expert *experts, int n_expert, int i, const char *name, int rows, int cols) {
+static oct_result oct__bind_experts(oct__binder *b, oct__expert *experts /* [n_expert] */, int n_expert, int i, const char *name,
+                                    int rows, int cols) {
     char full[96], end[64];
     const float *biases = NULL;                         /* [n_expert, rows] */
     snprintf(end, sizeof end, "%s_exps.weight", name);
@@ -8640,11 +8649,11 @@ static oct_result oct__bind_experts(oct__binder *b, oct__expert *experts, int n_
     }
     if (!t) return r;
     if (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != n_expert || t->ne[3] != 1)
-        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': shape [%lld, %lld, %lld, %lld], expected [%d, %d, %d]", full, (long long)t->ne[0],
-                         (long long)t->ne[1], (long long)t->ne[2], (long long)t->ne[3], cols, rows, n_expert);
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': shape [%lld, %lld, %lld, %lld], expected [%d, %d, %d]", full,
+                         (long long)t->ne[0], (long long)t->ne[1], (long long)t->ne[2], (long long)t->ne[3], cols, rows, n_expert);
     if (!oct__type(t->type))
-        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%s': type %s, expected F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K or IQ4_NL",
-                         full, t->type_name);
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%s': type %s, expected %s", full, t->type_name,
+                         "F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K or IQ4_NL");
     if (oct__type(t->type)->block_elems > 1) b->net->any_quantised = true;
     snprintf(end, sizeof end, "%s_exps.bias", name);
     r = oct__bind_vec(b, &biases, i, end, n_expert, rows, false);
@@ -8662,11 +8671,14 @@ static oct_result oct__bind_experts(oct__binder *b, oct__expert *experts, int n_
 /* The router's rows as panels of F32, as the kernels multiply them; rows past the last expert are zero. */
 static oct_result oct__bind_router(oct__binder *b, oct__moe *moe, int i, const oct_tensor *t) {
     oct__net *net = b->net;
-    const size_t cols = (size_t)net->n_embd, n = ((size_t)moe->n_expert + 15) / 16 * 16, row_bytes = oct__row_bytes(t->type, net->n_embd);
+    const size_t cols = (size_t)net->n_embd, n = ((size_t)moe->n_expert + OCT__PANEL - 1) / OCT__PANEL * OCT__PANEL;
+    const oct__type_info *type = oct__type(t->type);
     oct_result r = oct__bind_check(b, t, moe->n_expert, net->n_embd);
     if (r) return r;
-    if (oct__type(t->type)->block_elems != 1)
-        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%.*s': type %s, expected F32, F16 or BF16", OCT__S(t->name), t->type_name);
+    if (type->block_elems != 1)
+        return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%.*s': type %s, expected F32, F16 or BF16", OCT__S(t->name),
+                         t->type_name);
+    const size_t row_bytes = oct__row_bytes(t->type, net->n_embd);
     float *router = net->vectors + net->vectors_used, *row = OCT__NEW(b->a, float, cols);
     if (!row || n * cols > net->vectors_cap - net->vectors_used) {
         oct__free(b->a, row);
@@ -8708,14 +8720,16 @@ static oct_result oct__bind_moe(oct__binder *b, oct__layer *l, int i, const oct_
     oct_result r = oct__bind_moe_rule(b);
     if (r) return r;
     if (router->ne[1] < net->moe.k || router->ne[1] > OCT__MAX_EXPERTS)
-        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%.*s': %lld experts, expected %d (as many as a token uses) to %d", OCT__S(router->name),
-                         (long long)router->ne[1], net->moe.k, (int)OCT__MAX_EXPERTS);
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%.*s': %lld experts, expected %d (as many as a token uses) to %d",
+                         OCT__S(router->name), (long long)router->ne[1], net->moe.k, (int)OCT__MAX_EXPERTS);
     const int n_expert = (int)router->ne[1];
     const oct_tensor *up = oct__bind_find(b, i, "ffn_up.0.weight", full, sizeof full);
     if (!up) up = oct__bind_find(b, i, "ffn_up_exps.weight", full, sizeof full);
-    if (!up) return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': missing, expected [%d, width, %d]", full, net->n_embd, n_expert);
+    if (!up)
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': missing, expected [%d, width, %d]", full, net->n_embd, n_expert);
     if (up->ne[1] < 1 || up->ne[1] > OCT__MAX_WIDTH)
-        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': %lld rows, expected 1 to %d", full, (long long)up->ne[1], OCT__MAX_WIDTH);
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': %lld rows, expected 1 to %d", full, (long long)up->ne[1],
+                         OCT__MAX_WIDTH);
     moe->up = OCT__NEW(b->a, oct__expert, 3 * (size_t)n_expert);
     if (!moe->up) return oct__fail(b->err, OCT_E_MEMORY, "out of memory for %d experts", n_expert);
     memset(moe->up, 0, 3 * (size_t)n_expert * sizeof *moe->up);
@@ -10470,7 +10484,7 @@ static oct_result oct__sampling_check(const oct_sampling *s, oct_error *err) {
 static oct_result oct__session_defaults(oct_session_desc *d, const oct_model *m, const oct__style **style, oct_error *err) {
     if (m->desc.load != OCT_LOAD_ALL) return oct__fail(err, OCT_E_STATE, "the model was opened without its weights");
     if (d->n_ctx == 0) d->n_ctx = OCT__MIN(m->net.n_ctx_train, 4096);
-    if (d->n_batch == 0) d->n_batch = 256;
+    if (d->n_batch == 0) d->n_batch = m->net.moe.k ? 512 : 256;     /* an expert, once unpacked, meets only some of them */
     if (d->n_threads == 0) d->n_threads = OCT__MIN(oct__threads_default(d->parallel_for), 256);
     if (d->n_ctx < 1 || d->n_ctx > OCT__MAX_CTX) return oct__fail(err, OCT_E_ARG, "n_ctx: %d, expected 1 to %d", d->n_ctx, OCT__MAX_CTX);
     if (d->n_batch < 1 || d->n_batch > OCT__MAX_CTX) return oct__fail(err, OCT_E_ARG, "n_batch: %d, expected 1 to %d", d->n_batch, OCT__MAX_CTX);
@@ -10623,7 +10637,8 @@ OCT_API void oct_session_reset(oct_session *s) {
     s->n_past = 0;
     s->logits_valid = false;
     const oct__net *net = &s->model->net;
-    if (s->pass.counts) memset(s->pass.counts, 0, (size_t)net->n_layer * OCT_MODALITIES * (size_t)net->n_expert * sizeof *s->pass.counts);
+    if (s->pass.counts)
+        memset(s->pass.counts, 0, (size_t)net->n_layer * OCT_MODALITIES * (size_t)net->n_expert * sizeof *s->pass.counts);
     oct__session_answer_reset(s);
 }
 
@@ -11038,12 +11053,13 @@ OCT_API float oct_session_prob(const oct_session *s, int32_t id) {
     return oct__prob(s->pass.logits, s->model->net.n_vocab, s->model->banned, id);
 }
 
-OCT_API oct_result oct_session_expert_counts(const oct_session *s, int layer, int modality, uint64_t *counts, int n, oct_error *err) {
+OCT_API oct_result oct_session_expert_counts(const oct_session *s, int layer, int modality, uint64_t *counts, int n,
+                                             oct_error *err) {
     if (!s || (n > 0 && !counts)) return oct__fail(err, OCT_E_ARG, "session or counts is NULL");
     const oct__net *net = &s->model->net;
     if (layer < 0 || layer >= net->n_layer || modality < 0 || modality >= OCT_MODALITIES || n < 0 || n > net->n_expert)
-        return oct__fail(err, OCT_E_ARG, "layer %d, modality %d, %d experts: expected less than %d, less than %d and at most %d", layer,
-                         modality, n, net->n_layer, (int)OCT_MODALITIES, net->n_expert);
+        return oct__fail(err, OCT_E_ARG, "layer %d, modality %d, %d experts: expected less than %d, less than %d and at most %d",
+                         layer, modality, n, net->n_layer, (int)OCT_MODALITIES, net->n_expert);
     if (n) memcpy(counts, s->pass.counts + ((size_t)layer * OCT_MODALITIES + (size_t)modality) * (size_t)net->n_expert,
                   (size_t)n * sizeof *counts);
     return OCT_OK;

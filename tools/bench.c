@@ -787,7 +787,7 @@ typedef struct subject {
     int32_t      ids[4096];
 } subject;
 
-/* What a token costs, as the share counts it. */
+/* What a token costs, as the share counts it: of an expert layer, the experts that it uses. */
 static void model_cost(bench *b, subject *u) {
     const oct__net *net = &u->m->net;
     double          of_type[64] = { 0 }, most = 0;
@@ -796,8 +796,9 @@ static void model_cost(bench *b, subject *u) {
     for (size_t i = 0; i < oct_model_tensor_count(u->m); i++) {
         oct_tensor t;
         if (oct_model_tensor(u->m, i, &t)) continue;
+        const double used = t.n_dims == 3 ? (double)net->moe.k / (double)t.ne[2] : 1;
         if (t.name.len > 4 && memcmp(t.name.data, "blk.", 4) == 0 && t.n_dims >= 2) {
-            const double n = (double)t.ne[0] * (double)t.ne[1];
+            const double n = (double)t.ne[0] * (double)t.ne[1] * (double)t.ne[2] * used;
             u->ops += 2.0 * n;
             of_type[t.type & 63] += n;
             if (of_type[t.type & 63] > most) {
@@ -807,7 +808,8 @@ static void model_cost(bench *b, subject *u) {
             }
         }
         /* of the embeddings a step reads one row, unless they are the output matrix too */
-        if (!oct__str_is(t.name, "token_embd.weight") || net->output.w.data == net->token_embd.data) u->bytes += (double)t.bytes;
+        if (!oct__str_is(t.name, "token_embd.weight") || net->output.w.data == net->token_embd.data)
+            u->bytes += (double)t.bytes * used;
     }
     u->kv_bytes = 4.0 * net->n_kv * net->d_head * net->n_layer;
 }
