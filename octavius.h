@@ -8130,6 +8130,16 @@ static oct_result oct__vit_encode(const oct__vit *v, const oct__compute *like, c
  * experts' bytes.  A token's k results are added in the order of its choices.
  * Nothing depends on who else is in a group, except with a capacity: then an
  * expert takes so many of the pass's tokens and no more, as DeepSpeed has it.
+ *
+ * In a file, layer by layer (chapter 14 binds them):
+ *   blk.N.ffn_gate_inp.weight                    [n_expert, n_embd]; its presence makes the layer such a one
+ *   blk.N.ffn_{gate,up,down}_exps.{weight,bias}  [n_expert, rows, cols], [n_expert, rows]
+ *   blk.N.ffn_{gate,up,down}.E.weight            or, before 2024, a matrix for each
+ *   ARCH.expert_used_count u32                   k
+ *   octavius.moe.capacity_factor f32, octavius.moe.min_capacity u32
+ *                                                DeepSpeed's, at inference; used where desc.capacity asks for it
+ * With k = 1 a choice weighs its probability (DeepSpeed, Switch), but 1 in a llama file without octavius.moe keys: that is
+ * what llama.cpp does with its own files.
  */
 enum { OCT__MAX_EXPERTS = 384 };
 

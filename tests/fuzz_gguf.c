@@ -73,7 +73,12 @@ static void fuzz_run(const oct_model *m, int raw) {
     d.raw = raw;
     d.kv_type = raw ? OCT_KV_Q8_0 : OCT_KV_F16;
     d.sampling.temperature = raw ? 1.0f : 0.0f;
-    if (oct_session_open(&s, m, &d, &err)) return;
+    d.capacity = raw;                                      /* refused where the file has experts and no factor */
+    if (oct_session_open(&s, m, &d, &err) == OCT_E_ARG && raw) {
+        d.capacity = 0;
+        (void)oct_session_open(&s, m, &d, &err);
+    }
+    if (!s) return;
     if ((raw ? oct_feed_tokens(s, &id, 1, &err) : oct_feed_text(s, "hi there", &err)) == OCT_OK)
         for (int i = 0; i < 3 && oct_next(s, &t, &err) == OCT_OK && !t.is_end; i++) {}
     oct_session_close(s);
@@ -126,11 +131,12 @@ static uint32_t fuzz_random(void) {
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return (uint32_t)((z ^ (z >> 31)) >> 32);
 }
-enum { FUZZ_EMBD = 32, FUZZ_HEADS = 2, FUZZ_FF = 64, FUZZ_MODELS = 5 };
+enum { FUZZ_EMBD = 32, FUZZ_HEADS = 2, FUZZ_FF = 64, FUZZ_EXPERTS = 3, FUZZ_MODELS = 7 };
 
 /* A tensor of small noise; quantised blocks are random bytes with a scale of about 1/1000. */
-static void fuzz_tensor(gguf_writer *w, const char *name, uint32_t type, uint64_t cols, uint64_t rows) {
-    const size_t bytes = gw_row_bytes(type, cols) * (size_t)rows;
+static void fuzz_slabs(gguf_writer *w, const char *name, uint32_t type, uint64_t cols, uint64_t rows, uint64_t slabs) {
+    const size_t bytes = gw_row_bytes(type, cols) * (size_t)(rows * slabs);
+    const uint64_t ne[3] = { cols, rows, slabs };
     unsigned char *data = (unsigned char *)malloc(bytes);
     if (!data) exit(5);
     for (size_t i = 0; i < bytes; i++) data[i] = (unsigned char)fuzz_random();
@@ -143,9 +149,11 @@ static void fuzz_tensor(gguf_writer *w, const char *name, uint32_t type, uint64_
         const size_t block = type == 1 ? 2 : gw_row_bytes(type, 32);
         for (size_t i = 0; i < bytes; i += block) memcpy(data + i, "\x18\x14", 2);
     }
-    if (rows == 1) gw_tensor_1d(w, name, type, cols, data);
-    else gw_tensor_2d(w, name, type, cols, rows, data);
+    gw_tensor(w, name, type, slabs > 1 ? 3 : rows > 1 ? 2 : 1, ne, data, bytes);
     free(data);
+}
+static void fuzz_tensor(gguf_writer *w, const char *name, uint32_t type, uint64_t cols, uint64_t rows) {
+    fuzz_slabs(w, name, type, cols, rows, 1);
 }
 static void fuzz_linear(gguf_writer *w, const char *name, uint64_t cols, uint64_t rows, int bias) {
     static const uint32_t types[] = { 0, 1, 2, 3, 6, 7, 8, 20 };
@@ -154,6 +162,13 @@ static void fuzz_linear(gguf_writer *w, const char *name, uint64_t cols, uint64_
     fuzz_tensor(w, full, types[fuzz_random() % 8], cols, rows);
     snprintf(full, sizeof full, "%s.bias", name);
     if (bias) fuzz_tensor(w, full, 0, rows, 1);
+}
+static void fuzz_experts(gguf_writer *w, const char *name, uint64_t cols, uint64_t rows, int bias) {
+    char full[64];
+    snprintf(full, sizeof full, "%s_exps.weight", name);
+    fuzz_slabs(w, full, fuzz_random() % 2 ? 8 : 0, cols, rows, FUZZ_EXPERTS);
+    snprintf(full, sizeof full, "%s_exps.bias", name);
+    if (bias) fuzz_tensor(w, full, 0, rows, FUZZ_EXPERTS);
 }
 static void fuzz_norm(gguf_writer *w, const char *name, uint64_t n, int bias) {
     char full[64];
@@ -217,7 +232,8 @@ static void fuzz_key(gguf_writer *w, const char *arch, const char *suffix, uint3
     snprintf(key, sizeof key, "%s.%s", arch, suffix);
     gw_u32(w, key, v);
 }
-static void fuzz_layer(gguf_writer *w, int which, int n_kv, int fused, int bias, int gate) {
+static void fuzz_layer(gguf_writer *w, int which, int n_kv, int fused, int bias, int gate, int experts) {
+    void (*const ffn)(gguf_writer *, const char *, uint64_t, uint64_t, int) = experts ? fuzz_experts : fuzz_linear;
     const uint64_t kv = (uint64_t)n_kv * FUZZ_EMBD / FUZZ_HEADS;
     fuzz_norm(w, "blk.0.attn_norm", FUZZ_EMBD, bias && which != 4);
     if (fused) {
@@ -229,14 +245,17 @@ static void fuzz_layer(gguf_writer *w, int which, int n_kv, int fused, int bias,
     }
     fuzz_linear(w, "blk.0.attn_output", FUZZ_EMBD, FUZZ_EMBD, which == 1);
     if (which != 1) fuzz_norm(w, "blk.0.ffn_norm", FUZZ_EMBD, which == 2);
-    if (gate) fuzz_linear(w, "blk.0.ffn_gate", FUZZ_EMBD, FUZZ_FF, 0);
-    fuzz_linear(w, "blk.0.ffn_up", FUZZ_EMBD, FUZZ_FF, which == 1);
-    fuzz_linear(w, "blk.0.ffn_down", FUZZ_FF, FUZZ_EMBD, which == 1);
+    if (experts) fuzz_tensor(w, "blk.0.ffn_gate_inp.weight", 0, FUZZ_EMBD, FUZZ_EXPERTS);
+    if (gate) ffn(w, "blk.0.ffn_gate", FUZZ_EMBD, FUZZ_FF, 0);
+    ffn(w, "blk.0.ffn_up", FUZZ_EMBD, FUZZ_FF, which == 1);
+    ffn(w, "blk.0.ffn_down", FUZZ_FF, FUZZ_EMBD, which == 1);
 }
-/* One layer of each architecture.  malloc'ed. */
+/* One layer of each architecture, then LLaMA and Phi-2 with experts.  malloc'ed. */
 static unsigned char *fuzz_model(int which, size_t *len) {
-    static const char *const archs[FUZZ_MODELS] = { "llama", "phi2", "stablelm", "qwen", "qwen2" };
-    static const char *const pres[FUZZ_MODELS] = { "", "gpt-2", "stablelm2", "qwen2", "qwen2" };
+    static const char *const archs[5] = { "llama", "phi2", "stablelm", "qwen", "qwen2" };
+    static const char *const pres[5] = { "", "gpt-2", "stablelm2", "qwen2", "qwen2" };
+    const int experts = which >= 5;
+    which %= 5;
     const char *arch = archs[which];
     const int n_kv = which == 0 || which == 4 ? 1 : 2, layer_norm = which == 1 || which == 2;
     gguf_writer w;
@@ -252,9 +271,11 @@ static unsigned char *fuzz_model(int which, size_t *len) {
     fuzz_key(&w, arch, "rope.dimension_count", layer_norm ? 8 : 16);
     snprintf(key, sizeof key, "%s.attention.layer_norm%s_epsilon", arch, layer_norm ? "" : "_rms");
     gw_f32(&w, key, 1e-5f);
+    if (experts) fuzz_key(&w, arch, "expert_used_count", 2);
+    if (experts && which == 1) gw_f32(&w, "octavius.moe.capacity_factor", 0.5f);
     const uint64_t n_vocab = which == 0 ? fuzz_vocab_spm(&w) : fuzz_vocab_bpe(&w, pres[which]);
     fuzz_tensor(&w, "token_embd.weight", 8, FUZZ_EMBD, n_vocab);
-    fuzz_layer(&w, which, n_kv, which == 1 || which == 3, which != 0 && which != 3, which != 1);
+    fuzz_layer(&w, which, n_kv, which == 1 || which == 3, which != 0 && which != 3, which != 1, experts);
     fuzz_norm(&w, "output_norm", FUZZ_EMBD, layer_norm);
     if (which != 4) fuzz_linear(&w, "output", FUZZ_EMBD, n_vocab, which == 1);
     return gw_finish(&w, len);

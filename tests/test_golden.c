@@ -458,9 +458,9 @@ static int golden_pour(golden_bytes *f32, const oct_model *m) {
         char name[64];
         snprintf(name, sizeof name, "%.*s", (int)to.name.len, to.name.data);
         ok = CHECK(oct_model_tensor_find(m, name, &from) == OCT_OK) && CHECK_INT(to.type, 0) &&
-             CHECK(from.ne[0] == to.ne[0] && from.ne[1] == to.ne[1]);
+             CHECK(from.ne[0] == to.ne[0] && from.ne[1] == to.ne[1] && from.ne[2] == to.ne[2]);
         float *row = (float *)malloc((size_t)to.ne[0] * sizeof(float));
-        for (int64_t r = 0; ok && row && r < to.ne[1]; r++) {
+        for (int64_t r = 0; ok && row && r < to.ne[1] * to.ne[2]; r++) {
             ok = CHECK(oct_tensor_row(&from, r, row, &err) == OCT_OK);
             memcpy(f32->data + ((const char *)to.data - f32->data) + (size_t)r * (size_t)to.ne[0] * 4, row, (size_t)to.ne[0] * 4);
         }
@@ -520,12 +520,13 @@ static void golden_quant_compare(const oct_model *quantised, const oct_model *pl
     golden_watch_close(&fast);
 }
 
-static void golden_quant(const char *type) {
-    static const synth_model small = { "golden", "llama", 2, 256, 4, 2, 64, 512, 384, 512, 1e-5, 1e4, 0, SYNTH_SPM, 0, 0, 0, 0 };
+static void golden_quant(const char *type, int n_expert) {
+    synth_model small = { "golden", "llama", 2, 256, 4, 2, 64, 512, 384, 512, 1e-5, 1e4, 0, SYNTH_SPM, 0, 0, 2, 1 };
     golden_bytes q, f;
     oct_isa      isa;
     memset(&q, 0, sizeof q);
     memset(&f, 0, sizeof f);
+    small.n_expert = n_expert;
     if (CHECK(synth_write(&small, synth_type_find(type), 5, golden_sink, &q) == 0) &&
         CHECK(synth_write(&small, SYNTH_F32, 5, golden_sink, &f) == 0)) {
         oct_model *quantised = golden_model(q.data, q.len), *plain = NULL;
@@ -539,7 +540,8 @@ static void golden_quant(const char *type) {
     free(f.data);
 }
 
-#define GOLDEN_QUANT(type) TEST(golden, quantised_##type) { golden_quant(#type); }
+#define GOLDEN_QUANT(type) TEST(golden, quantised_##type) { golden_quant(#type, 0); }
+#define GOLDEN_QUANT_MOE(type) TEST(golden, quantised_moe_##type) { golden_quant(#type, 4); }
 GOLDEN_QUANT(f16)
 GOLDEN_QUANT(bf16)
 GOLDEN_QUANT(q8_0)
@@ -553,3 +555,8 @@ GOLDEN_QUANT(q4_k)
 GOLDEN_QUANT(q5_k)
 GOLDEN_QUANT(q6_k)
 GOLDEN_QUANT(iq4_nl)
+GOLDEN_QUANT_MOE(f16)
+GOLDEN_QUANT_MOE(q8_0)
+GOLDEN_QUANT_MOE(q4_0)
+GOLDEN_QUANT_MOE(q4_k)
+GOLDEN_QUANT_MOE(q6_k)
