@@ -754,7 +754,7 @@ static void vision_real_stage(void *user, const char *name, const float *data, i
     if (pos == 0 && strcmp(name, "v.head") == 0 && rows * cols == 1000) memcpy(real->head, data, sizeof real->head);
 }
 /* pixels [3, 224, 224] through the tower. */
-static void vision_real_run(const char *file, int q8_0, oct_isa isa, const float *pixels, vision_real *real) {
+static void vision_real_run(const char *file, int q8_0, int exact, oct_isa isa, const float *pixels, vision_real *real) {
     size_t         bytes = 0;
     unsigned char *gguf = vision_timm(file, q8_0, &bytes);
     oct_model     *m = vision_open(gguf, bytes);
@@ -767,6 +767,7 @@ static void vision_real_run(const char *file, int q8_0, oct_isa isa, const float
     memset(real, 0, sizeof *real);
     c.k = oct__kernels_pick(isa);
     c.pool.n_threads = 2;
+    c.exact = exact != 0;
     watch.stage = vision_real_stage;
     watch.stage_user = real;
     if (m && CHECK_INT(oct__vit_load(&v, &m->gguf, &m->desc.allocator, 0, &err), OCT_OK)) {
@@ -806,14 +807,15 @@ TEST(vision, a_real_classifier) {
             const float *want = (const float *)(const void *)(logits + n_out - 4000);
             int best = 0;
             if (isa == OCT_ISA_AUTO || (test_quick() && isa != oct__kernels_pick(OCT_ISA_AUTO)->isa)) continue;
-            vision_real_run(file, 0, isa, x, real);
+            vision_real_run(file, 0, 1, isa, x, real);
             for (int j = 0; j < 1000; j++) {
                 if (!CHECK_NEAR(real->head[j], want[j], 1e-3)) break;
                 if (real->head[j] > real->head[best]) best = j;
             }
             CHECK_INT(best, 285);                           /* Egyptian cat */
             if (test_quick()) continue;
-            vision_real_run(file, 1, isa, x, int8);
+            vision_real_run(file, 1, 1, isa, x, real);      /* the same weights, F32 and int8 activations */
+            vision_real_run(file, 1, 0, isa, x, int8);
             for (int j = best = 0; j < 1000; j++)
                 if (int8->head[j] > int8->head[best]) best = j;
             CHECK_INT(best, 285);
