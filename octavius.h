@@ -6337,6 +6337,7 @@ typedef struct oct__jpeg {
     int             n_parts, n_scan, h_max, v_max, units_w, units_h;
     int             from, to, high, low;              /* of the scan: coefficients in zigzag order, and bits */
     int             restart, run;                     /* run: blocks to come that have no more coefficients in this scan */
+    uint64_t        blocks, visits;                   /* of the picture; how many all scans so far went through */
     oct__high_bits  bits;
     unsigned char  *rows;                             /* [n_parts, width + 8]: rows brought to full width */
 } oct__jpeg;
@@ -6695,7 +6696,6 @@ static int oct__jpeg_up(int a, int b) { return (a + b - 1) / b; }
 /* The sizes of the components, once all their factors are known. */
 static oct_result oct__jpeg_plan(oct__jpeg *g) {
     oct__pic *p = g->p;
-    size_t blocks = 0;
     g->units_w = oct__jpeg_up(p->width, 8 * g->h_max);
     g->units_h = oct__jpeg_up(p->height, 8 * g->v_max);
     for (int i = 0; i < g->n_parts; i++) {
@@ -6707,9 +6707,9 @@ static oct_result oct__jpeg_plan(oct__jpeg *g) {
         t->blocks_w = oct__jpeg_up(t->wide, 8);
         t->blocks_h = oct__jpeg_up(t->high, 8);
         t->stored_w = g->units_w * t->h;
-        blocks += (size_t)t->blocks_w * (size_t)t->blocks_h;
+        g->blocks += (uint64_t)t->blocks_w * (uint64_t)t->blocks_h;
     }
-    if ((p->bytes - g->at) < blocks / 8) return oct__pic_cut(p, "the pixels");       /* no block takes less than a bit */
+    if (p->bytes - g->at < g->blocks / 8) return oct__pic_cut(p, "the pixels");       /* no block takes less than a bit */
     for (int i = 0; i < g->n_parts; i++) {
         oct__jpeg_part *t = &g->parts[i];
         const size_t stored = (size_t)t->stored_w * (size_t)(g->units_h * t->v);
@@ -6748,7 +6748,8 @@ static oct_result oct__jpeg_frame(oct__jpeg *g, int marker, const unsigned char 
     g->n_parts = n_parts;
     return oct__jpeg_plan(g);
 }
-/* Which coefficients and bits the scan brings: as the standard orders them, so that none comes more than 14 times. */
+/* Which coefficients and bits the scan brings: as the standard orders them, so that none comes more than 14 times.  A block
+ * may be gone through for a single bit of a single coefficient; as often as it has coefficients is enough. */
 static oct_result oct__jpeg_progress(oct__jpeg *g) {
     const bool dc = g->from == 0;
     if ((dc ? g->to != 0 : g->n_scan != 1) || g->from > g->to || g->to > 63 || g->low > 13 || (g->high && g->high != g->low + 1))
@@ -6759,6 +6760,10 @@ static oct_result oct__jpeg_progress(oct__jpeg *g) {
                 return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: a scan brings bit %d of coefficient %d, which is known to bit %d", g->low, k, g->scan[i]->sent[k]);
             g->scan[i]->sent[k] = (signed char)g->low;
         }
+    for (int i = 0; i < g->n_scan; i++) g->visits += (uint64_t)g->scan[i]->blocks_w * (uint64_t)g->scan[i]->blocks_h;
+    if (g->visits > (1u << 22) && g->visits / 64 > g->blocks)
+        return oct__fail(g->p->err, OCT_E_LIMIT, "JPEG: its scans go through %llu blocks, more than 64 times the %llu it has",
+                         (unsigned long long)g->visits, (unsigned long long)g->blocks);
     return OCT_OK;
 }
 /* What a component needs in the scan: it is there once a scan (sequential: once), with its tables. */
@@ -6823,7 +6828,7 @@ static oct_result oct__jpeg_segment(oct__jpeg *g, int marker, const unsigned cha
         g->restart = (int)oct__be16(d);
         return OCT_OK;
     case 0xE0:
-        g->jfif = g->jfif || (n >= 12 && memcmp(d, "JFIF", 5) == 0);
+        g->jfif = g->jfif || (n >= 14 && memcmp(d, "JFIF", 5) == 0);
         return OCT_OK;
     case 0xE1:
         if (!g->exif && n > 6 && memcmp(d, "Exif\0", 6) == 0) {
@@ -7085,7 +7090,7 @@ OCT_API oct_result oct_picture_open(oct_picture *out, const char *path, const oc
 }
 #endif /* OCTAVIUS_NO_PICTURES */
 
-/* Pixel (x, y) of the result is the one at origin + x * dx + y * dy, counted in pixels of the picture as stored. */
+/* Rows and columns trade places first (5 to 8), then either may be counted from the other end. */
 OCT_API oct_result oct_picture_upright(oct_picture *picture, oct_error *err) {
     if (err) {
         err->code = OCT_OK;
@@ -7106,7 +7111,11 @@ OCT_API oct_result oct_picture_upright(oct_picture *picture, oct_error *err) {
         for (int x = 0; x < width; x++, to += c) {
             const int across = swapped ? y : x, down = swapped ? x : y;
             const size_t column = (size_t)(from_right ? m.width - 1 - across : across), row = (size_t)(from_bottom ? m.height - 1 - down : down);
-            memcpy(to, m.pixels + row * stride + column * c, c);
+            const unsigned char *from = m.pixels + row * stride + column * c;
+            to[0] = from[0];
+            to[1] = from[1];
+            to[2] = from[2];
+            if (c == 4) to[3] = from[3];
         }
     oct__free(&picture->allocator, picture->memory);
     picture->memory = out;

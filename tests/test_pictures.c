@@ -464,6 +464,70 @@ TEST(pictures, jpeg_by_hand) {
     free(pack.memory);
 }
 
+/* A progressive picture of grey whose every scan is one code for 32767 blocks: the bits of each coefficient apart. */
+static unsigned char *picture_many_scans(int side, int scans, size_t *n) {
+    static const unsigned char codes[] = { 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+    const int blocks = side / 8 * (side / 8), runs = blocks / 32767 + 1;
+    unsigned char *f = (unsigned char *)calloc(1, (size_t)(400 + blocks / 8 + scans * (12 + 2 * runs + 4))), *p = f;
+    memcpy(p, "\xff\xd8\xff\xdb\0\x43", 6);
+    memset(p + 7, 1, 64);
+    p += 71;
+    memcpy(p, "\xff\xc2\0\x0b\x08\0\0\0\0\1\1\x11\0", 13);
+    p[5] = p[7] = (unsigned char)(side >> 8);
+    p[6] = p[8] = (unsigned char)side;
+    p += 13;
+    for (int ac = 0; ac < 2; ac++) {                   /* the code 0: no difference; no coefficients in 2^14 blocks and more */
+        memcpy(p, "\xff\xc4\0\x14", 4);
+        p[4] = (unsigned char)(ac << 4);
+        memcpy(p + 5, codes, 16);
+        p[21] = ac ? 0xE0 : 0;
+        p += 22;
+    }
+    memcpy(p, "\xff\xda\0\x08\1\1\0\0\0\0", 10);
+    p += 10 + blocks / 8 + 1;
+    for (int i = 0; i < scans; i++) {
+        const int k = 1 + i / 14, low = 13 - i % 14;
+        memcpy(p, "\xff\xda\0\x08\1\1\0", 7);
+        p[7] = p[8] = (unsigned char)k;
+        p[9] = (unsigned char)((low == 13 ? 0 : low + 1) << 4 | low);
+        p += 10;
+        for (int r = 0, bit = 0; r < runs * 15; r++, bit++)                      /* a 0, then fourteen 1 */
+            if (r % 15) p[bit / 8] = (unsigned char)(p[bit / 8] | 0x80 >> bit % 8);
+        const size_t used = (size_t)(runs * 15 + 7) / 8;
+        for (size_t b = used; b > 0; b--)
+            if (p[b - 1] == 0xFF) memmove(p + b + 1, p + b, used + 8 - b), p[b] = 0;
+        p += used + (size_t)runs;
+    }
+    memcpy(p, "\xff\xd9", 2);
+    *n = (size_t)(p - f) + 2;
+    return f;
+}
+TEST(pictures, bombs) {
+    size_t n;
+    oct_picture p;
+    oct_error err;
+    unsigned char *few = picture_many_scans(2048, 63, &n);
+    if (!CHECK_INT(picture_open_copy(&p, few, n, NULL, &err), OCT_OK)) printf("     %s\n", err.message);
+    oct_picture_close(&p);
+    free(few);
+    unsigned char *many = picture_many_scans(2048, 64, &n);
+    picture_refuse(many, n, OCT_E_LIMIT, "more than 64 times the 65536 it has");
+    free(many);
+    /* a PNG that says 8000 x 8000 and holds next to nothing, and one that unpacks to more than it says */
+    static picture_png f;
+    unsigned char z[64] = { 0 };
+    memcpy(z, picture_two, sizeof picture_two);
+    picture_ihdr(&f, 8000, 8000, 16, 6, 0);
+    picture_chunk(&f, "IDAT", z, 13);
+    picture_refuse(f.data, f.n, OCT_E_FORMAT, "cut short");
+    picture_ihdr(&f, 1, 1, 1, 0, 0);
+    z[3] = 40;                                         /* 40 bytes for 2 */
+    z[5] = (unsigned char)~40;
+    picture_chunk(&f, "IDAT", z, 64);
+    CHECK_INT(picture_open_copy(&p, f.data, f.n, NULL, &err), OCT_OK);
+    oct_picture_close(&p);
+}
+
 /* --- the calls themselves ---------------------------------------------------------------------- */
 
 TEST(pictures, limit) {
