@@ -341,7 +341,7 @@ typedef struct oct_session_desc {
 OCT_API oct_result oct_session_bytes(const oct_model *m, const oct_session_desc *desc, size_t *bytes, oct_error *err);
 OCT_API oct_result oct_session_open(oct_session **out, const oct_model *m, const oct_session_desc *desc, oct_error *err);
 OCT_API void       oct_session_close(oct_session *s);      /* NULL is fine */
-OCT_API void       oct_session_reset(oct_session *s);      /* as just opened; the seed starts over */
+OCT_API void       oct_session_reset(oct_session *s);      /* as just opened (pictures stay known); the seed too */
 OCT_API oct_result oct_session_set_sampling(oct_session *s, const oct_sampling *sampling, oct_error *err);
 OCT_API void       oct_session_set_max_tokens(oct_session *s, int max_tokens);
 
@@ -428,7 +428,7 @@ OCT_API oct_result oct_next(oct_session *s, oct_token *out, oct_error *err);
 /* --- query, rewind, keep --------------------------------------------------- */
 
 OCT_API int            oct_session_position(const oct_session *s);             /* positions in the cache */
-OCT_API const int32_t *oct_session_tokens(const oct_session *s, int *n);       /* their ids; -1 picture, -2 cloud row */
+OCT_API const int32_t *oct_session_tokens(const oct_session *s, int *n);       /* ids; -1 a picture's row (whichever), -2 a cloud's */
 typedef struct oct_session_stats {
     int images_encoded;           /* how often the image encoder ran since the session was opened */
     int images_reused;            /* pictures fed whose encoding the cache held */
@@ -1464,6 +1464,22 @@ static const oct__kernels *oct__kernels_pick(oct_isa want) {
  * multiplied, so a hostile file costs at most a few times its own size.
  * This chapter knows nothing of models: what a key means is its reader's business.
  */
+
+/* Keys of our own, in files that hold llama.cpp's keys and tensor names otherwise; in brackets what holds without them.
+ *
+ *   octavius.prompt_style        string   one of oct_prompt_style_name's names [recognised from the file]
+ *   octavius.tokenizer.legacy    bool     SentencePiece: a space is put before text that follows a control token [true]
+ *   octavius.sampling.{temp,top_k,top_p,min_p,penalty_repeat}     recommended sampling [general.sampling.*, else greedy]
+ *   octavius.native_length       u32      Qwen-1's seq_length: beyond it, rotary base and queries are rescaled [never]
+ *   octavius.moe.capacity_factor f32      DeepSpeed's eval_capacity_factor [none: desc.capacity is refused]
+ *   octavius.moe.min_capacity    u32      [0]
+ *   octavius.v.{image_size,patch_size,embedding_length,feed_forward_length,block_count,head_count}   u32, a vision tower's sizes
+ *   octavius.v.layer_norm_epsilon f32;  octavius.v.image_mean, .image_std   f32[3]
+ *   octavius.v.activation        string   gelu_quick, gelu_tanh or gelu (erf)
+ *   octavius.v.resize            string   pad, crop or squash [pad]
+ *   octavius.v.resize_side       u32      short side before the centre crop [image_size]
+ *   octavius.v.convert           string   colours become RGB before or after the resize [before]
+ *   octavius.v.feature           string   patch: without the first row; cls_patch: all rows [patch] */
 
 /* --- value types of metadata ------------------------------------------------- */
 

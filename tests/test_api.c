@@ -319,6 +319,12 @@ TEST(api, null_arguments_are_errors) {
     CHECK_INT(oct_feed_text(NULL, "a", &err), OCT_E_ARG);
     CHECK_INT(oct_feed_tokens(NULL, &id, 1, &err), OCT_E_ARG);
     CHECK_INT(oct_feed_image(NULL, NULL, &err), OCT_E_ARG);
+    CHECK_INT(oct_feed_image(s, NULL, &err), OCT_E_ARG);
+    CHECK_INT(oct_feed_embeds(NULL, NULL, &err), OCT_E_ARG);
+    CHECK_INT(oct_encode_image(NULL, s, NULL, &err), OCT_E_ARG);
+    CHECK(oct_embeds_data(NULL, NULL, NULL) == NULL);
+    oct_embeds_close(NULL);
+    oct_session_stats_get(NULL, NULL);
     CHECK_INT(oct_feed_points(NULL, NULL, &err), OCT_E_ARG);
     CHECK_INT(oct_prefill(NULL, &err), OCT_E_ARG);
     CHECK_INT(oct_next(NULL, &t, &err), OCT_E_ARG);
@@ -410,6 +416,7 @@ TEST(api, without_encoders_pictures_and_clouds_are_refused) {
     unsigned char  rgb[12] = { 0 };
     float          xyz[3] = { 0, 0, 0 };
     oct_image      image;
+    oct_embeds    *none = NULL;
     oct_points     points;
     oct_error      err;
     memset(&image, 0, sizeof image);
@@ -421,6 +428,8 @@ TEST(api, without_encoders_pictures_and_clouds_are_refused) {
     points.count = 1;
     if (m && CHECK_INT(oct_session_open(&s, m, NULL, &err), OCT_OK)) {
         CHECK_INT(oct_feed_image(s, &image, &err), OCT_E_UNSUPPORTED);
+        CHECK_INT(oct_encode_image(&none, s, &image, &err), OCT_E_UNSUPPORTED);
+        CHECK(none == NULL);
         CHECK_INT(oct_feed_points(s, &points, &err), OCT_E_UNSUPPORTED);
     }
     oct_session_close(s);
