@@ -534,7 +534,7 @@ static void experts_json(const experts *e, const way *paths, size_t n_paths, tex
     }
     text_puts(out, "]}\n");
 }
-/* One row a layer: of text, and of pictures, which share each expert had as the best; to the right the most frequent ways. */
+/* One row a layer: of the experts that text met, and pictures, each one's share; to the right the most frequent ways of best ones. */
 static void experts_svg(const experts *e, const way *paths, size_t n_paths, text *out) {
     static const char *const colours[] = { "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#444444" };
     const double wide = 260, step = 46, left = 90;
@@ -555,14 +555,15 @@ static void experts_svg(const experts *e, const way *paths, size_t n_paths, text
         snprintf(line, sizeof line, "<text x=\"10\" y=\"%.0f\">layer %d</text>\n", top + 22, l);
         text_puts(out, line);
         for (int m = 0, bar = 0; m < MODALITIES; m++) {
-            const double sum = (double)experts_of_layer(e, l, m);
-            double x = left + 44;
+            const uint64_t *chosen = e->chosen + ((size_t)l * MODALITIES + (size_t)m) * (size_t)e->n_expert;
+            double x = left + 44, sum = 0;
+            for (int i = 0; i < e->n_expert; i++) sum += (double)chosen[i];
             if (sum == 0) continue;
             const double y = top + 16.0 * bar++;
             snprintf(line, sizeof line, "<text x=\"%.0f\" y=\"%.0f\" fill=\"#666\">%s</text>\n", left, y + 11, modality_names[m]);
             text_puts(out, line);
             for (int i = 0; i < e->n_expert; i++) {
-                const double share = (double)e->first[((size_t)l * MODALITIES + (size_t)m) * (size_t)e->n_expert + (size_t)i] / sum;
+                const double share = (double)chosen[i] / sum;
                 snprintf(line, sizeof line, "<rect x=\"%.1f\" y=\"%.0f\" width=\"%.1f\" height=\"13\" fill=\"%s\"><title>expert %d: %.1f %%</title></rect>\n",
                          x, y, share * wide, colours[i % 8], i, 100 * share);
                 text_puts(out, line);
@@ -570,7 +571,7 @@ static void experts_svg(const experts *e, const way *paths, size_t n_paths, text
             }
         }
     }
-    text_puts(out, "<text x=\"470\" y=\"21\">the most frequent ways, expert 0 on the left</text>\n");
+    text_puts(out, "<text x=\"470\" y=\"21\">the most frequent ways of best experts, 0 on the left</text>\n");
     for (size_t i = 0; i < n_paths; i++) {
         const double most = (double)paths[0].all, lane = 300.0 / (e->n_expert > 1 ? e->n_expert - 1 : 1);
         snprintf(line, sizeof line, "<polyline fill=\"none\" stroke=\"%s\" stroke-opacity=\"0.6\" stroke-width=\"%.1f\" points=\"", colours[i % 8],
