@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make check, check-all, asan, fuzz.  Run from anywhere:
-#     tests/check.sh              the suite in two configurations, four more compiled, sanitizers, aarch64, SIMDe
+#     tests/check.sh              the suite by clang as C++17, the kernels at -O3, four more compiled, sanitizers, aarch64, SIMDe
 #     tests/check.sh all          the suite in all sixteen
 #     tests/check.sh asan         address and undefined-behaviour sanitizers alone
 #     tests/check.sh fuzz 60      every fuzzer for 60 seconds
@@ -69,6 +69,12 @@ config)                                 # gcc c11 -O3 openmp
     [ "$4" = -O0 ] && export QUICK=1
     suite "$out/$2-$3$4-$5" "$4 $omp"
     exit ;;
+kernels)                                # the kernels' tests alone, as the configuration compiles them
+    config "$2" "$3" "$4" "$5"
+    mkdir -p "$out/kernels"
+    # shellcheck disable=SC2086
+    $cc $std $warn $4 $omp -I. tests/test_kernels_main.c -o "$out/kernels/kernels" -lm || exit 1
+    QUICK=1 exec "$out/kernels/kernels" ;;
 compile)
     config "$2" "$3" "$4" "$5"
     printf '#define OCTAVIUS_IMPLEMENTATION\n#include "octavius.h"\n' > "$out/$$.c"
@@ -84,10 +90,10 @@ address)
     suite "$out/asan" '-O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
     exit ;;
 thread)
-    config clang c11 -O1 plain
+    config clang c11 -O0 plain
     links clang -fsanitize=thread || skip 'clang lacks its sanitizers (libclang-rt)'
     export QUICK=1
-    suite "$out/tsan" '-O1 -g -fsanitize=thread' 'model. kernels.'
+    suite "$out/tsan" '-O0 -g -fsanitize=thread' 'model. kernels.'
     exit ;;
 aarch64)
     need aarch64-linux-gnu-gcc
@@ -122,11 +128,13 @@ case $step in
 asan) steps+=("address and undefined behaviour: $me address") ;;
 fuzz) fuzzers "${2:-60}" ;;
 '' | all)
-    # every compiler, language, level and mode at least twice; `all` takes every combination, which lasts twice as long
-    run=' gcc_c11_-O3_openmp clang_c++17_-O0_plain '
+    # every compiler, language, level and mode at least twice, `make test` (gcc, C11, -O2, OpenMP) among them; `all` takes
+    # every combination
+    run=' clang_c++17_-O0_plain '
     compiled=' gcc_c++17_-O3_plain clang_c11_-O3_openmp gcc_c++17_-O0_openmp clang_c11_-O0_plain '
     rest=()
     steps+=("address and undefined behaviour: $me address" "aarch64: $me aarch64" "threads: $me thread" "SIMDe: $me simde")
+    [ "$step" = all ] || steps+=("gcc c11 -O3 openmp, kernels: $me kernels gcc c11 -O3 openmp")
     for opt in -O3 -O0; do for cc in gcc clang; do for std in c11 c++17; do for omp in openmp plain; do
         if [ "$step" = all ] || [[ $run == *" ${cc}_${std}_${opt}_${omp} "* ]]; then
             steps+=("$cc $std $opt $omp: $me config $cc $std $opt $omp")
