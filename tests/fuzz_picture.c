@@ -146,6 +146,35 @@ static uint32_t fuzz_crc(const unsigned char *p, size_t n) {
     }
     return ~c;
 }
+static void fuzz_put(unsigned char *p, uint32_t v) {
+    for (int i = 0; i < 4; i++) p[i] = (unsigned char)(v >> (24 - 8 * i));
+}
+/* A PNG of any header whose pixels are stored as they are, so that they are read whatever they hold.  Its size; 0: no room. */
+static size_t fuzz_stored(uint8_t *data, size_t cap) {
+    static const unsigned char kinds[15][2] = { { 1, 0 }, { 2, 0 }, { 4, 0 }, { 8, 0 }, { 16, 0 }, { 8, 2 }, { 16, 2 }, { 1, 3 }, { 2, 3 }, { 4, 3 },
+                                                { 8, 3 }, { 8, 4 }, { 16, 4 }, { 8, 6 }, { 16, 6 } };
+    const unsigned char *kind = kinds[fuzz_random() % 15];
+    const size_t n = fuzz_random() % 2000, w = 1 + fuzz_random() % 40, h = 1 + fuzz_random() % 40;
+    unsigned char *p = data + 33;
+    if (cap < n + 200) return 0;
+    memset(data, 0, 200);
+    memcpy(data, "\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", 16);
+    fuzz_put(data + 16, (uint32_t)w);
+    fuzz_put(data + 20, (uint32_t)h);
+    data[24] = kind[0];
+    data[25] = kind[1];
+    data[28] = (uint8_t)(fuzz_random() % 2);
+    memcpy(p, "\0\0\0\x0cPLTE", 8);
+    p += 24;
+    fuzz_put(p, (uint32_t)n + 7);
+    memcpy(p + 4, "IDAT\x78\1\1", 7);
+    p[11] = (uint8_t)n;
+    p[12] = (uint8_t)(n >> 8);
+    p[13] = (uint8_t)~p[11];
+    p[14] = (uint8_t)~p[12];
+    for (size_t i = 0; i < n; i++) p[15 + i] = (uint8_t)(fuzz_random() % (i % 16 ? 256 : 5));
+    return (size_t)(p - data) + 15 + n + 4;
+}
 static void fuzz_repair(uint8_t *data, size_t size) {
     if (size < 8 || memcmp(data, "\x89PNG", 4) != 0) return;
     for (size_t at = 8; at < size && size - at >= 12;) {
@@ -170,7 +199,9 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
             size = len;
         }
     }
-    fuzz_mutate(data, &size, max_size);
+    const size_t stored = fuzz_random() % 32 == 0 ? fuzz_stored(data, max_size) : 0;
+    if (stored) size = stored;
+    else fuzz_mutate(data, &size, max_size);
     fuzz_repair(data, size);
     return size;
 }
@@ -195,7 +226,7 @@ __attribute__((weak)) int main(int argc, char **argv) {
     enum { SEEDS = 512 };
     const unsigned char *seeds[SEEDS];
     size_t lens[SEEDS];
-    int n_seeds = 0, opened = 0;
+    int n_seeds = 0, n_loaded = 0, opened = 0;
     long n = 0;
     unsigned long long first = 1;
     if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(fuzz_save);
@@ -212,7 +243,7 @@ __attribute__((weak)) int main(int argc, char **argv) {
             fuzz_now_len = lens[n_seeds];
             printf("%s: %zu bytes: ", argv[i], lens[n_seeds]);
             if (fuzz_one(seeds[n_seeds], lens[n_seeds], 1)) printf("opens\n");
-            n_seeds++;
+            n_loaded = ++n_seeds;
         }
     }
     if (n_seeds == 0)
@@ -237,8 +268,10 @@ __attribute__((weak)) int main(int argc, char **argv) {
         fuzz_now = exact;
         fuzz_now_len = len;
         opened += fuzz_one(exact, len, 0);
+        fuzz_now_len = 0;
         free(exact);
     }
     if (n) printf("%ld mutated, of which %d still opened\n", n, opened);
+    for (int i = 0; i < n_loaded; i++) free((void *)(uintptr_t)seeds[i]);
     return 0;
 }

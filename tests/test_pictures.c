@@ -352,6 +352,14 @@ TEST(pictures, inflate_by_hand) {
     picture_put(&b, 1 | 127 << 1, 8);
     picture_put(&b, 1 | 109 << 1, 8);
     CHECK_STR(picture_inflate(&b, 8), "has a bad prefix code");
+    picture_bits_begin(&b, 2);                         /* symbols 256 and 257, one distance: its other bit is no code */
+    picture_put(&b, 1 | 0 << 5 | 14 << 10, 14);
+    for (int i = 0; i < 18; i++) picture_put(&b, i == 2 || i == 17, 3);
+    picture_put(&b, 1 | 127 << 1, 8);
+    picture_put(&b, 1 | 107 << 1, 8);
+    picture_put(&b, 0, 3);
+    picture_put(&b, 3, 2);
+    CHECK_STR(picture_inflate(&b, 8), "has a distance code that stands for nothing");
     picture_bits_begin(&b, 0);
     picture_put(&b, 0, 5);
     picture_put(&b, 0xFFFE0002u, 32);
@@ -361,6 +369,20 @@ TEST(pictures, inflate_by_hand) {
     b.data[0] = 0x78;
     b.data[1] = 0xBB;                                  /* asks for a dictionary */
     CHECK_STR(picture_inflate(&b, 8), "has a bad zlib header");
+}
+
+TEST(pictures, orientation) {
+    static const struct { const char *bytes; size_t n; int turn; } cases[] = {
+        { "II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0", 22, 6 }, { "MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0", 22, 6 },
+        { "MM\0*\0\0\0\x08\0\1\1\x12\0\4\0\0\0\1\0\0\0\5", 22, 5 }, { "II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\x09\0\0\0", 22, 1 },
+        { "II*\0\x08\0\0\0\1\0\x12\1\2\0\1\0\0\0\6\0\0\0", 22, 1 }, { "II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0", 21, 1 },
+        { "II*\0\xff\xff\xff\xff\1\0", 10, 1 }, { "II*\0\x08\0\0\0\1", 9, 1 }, { "II*\0", 4, 1 }, { "IM*\0\x08\0\0\0\0\0", 10, 1 }, { "XX*\0\x08\0\0\0\0\0", 10, 1 } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        unsigned char *copy = (unsigned char *)malloc(cases[i].n);
+        memcpy(copy, cases[i].bytes, cases[i].n);
+        CHECK_INT(oct__exif_orientation(copy, cases[i].n), cases[i].turn);
+        free(copy);
+    }
 }
 
 TEST(pictures, bmp_by_hand) {
@@ -449,7 +471,7 @@ TEST(pictures, jpeg_by_hand) {
         { f, sos + 4, 1, "\x21", OCT_E_FORMAT, "the tables of codes 2 and 1" }, { f, sos + 4, 1, "\x0f", OCT_E_FORMAT, "the tables of codes 0 and 15" },
         { f, sos - 1, 1, "\xD9", OCT_E_FORMAT, "before all of its pixels came" }, { f, sof - 1, 1, "\xFE", OCT_E_FORMAT, "a scan before the frame header" },
         { f, dht + 2, 1, "\4", OCT_E_FORMAT, "table 04 of codes" }, { f, dht + 3, 1, "\3", OCT_E_FORMAT, "table 00 of codes" },
-        { f, dht + 3, 2, "\2\0", OCT_E_FORMAT, "table 00 of codes" }, { f, dht, 2, "\0\5", OCT_E_FORMAT, "table 00 of codes with 3 bytes" },
+        { f, dht + 3, 3, "\3\0\3", OCT_E_FORMAT, "too many of one length" }, { f, dht, 2, "\0\5", OCT_E_FORMAT, "table 00 of codes with 3 bytes" },
         { f, dht - 1, 1, "\xFE", OCT_E_FORMAT, "the tables of codes" }, { f, dqt - 1, 1, "\xFE", OCT_E_FORMAT, "the table of divisors" },
         { f, dqt + 2, 1, "\x20", OCT_E_FORMAT, "table 20 of divisors" }, { f, dqt + 2, 1, "\x10", OCT_E_FORMAT, "table 10 of divisors" },
         { f, dqt, 2, "\0\1", OCT_E_FORMAT, "has a length of 1" }, { f, dqt - 1, 1, "\x02", OCT_E_FORMAT, "marker 02" },
@@ -621,10 +643,30 @@ TEST(pictures, arguments) {
         CHECK_INT(oct_picture_upright(&p, &err), OCT_E_ARG);
     }
     oct_picture_close(&p);
+    memory_hook h;                                     /* the file's bytes, then the scale, then the pixels */
+    oct_model_desc m;
+    for (int k = 1; k < 5; k++) {
+        memory_desc(&m, &h);
+        d.allocator = m.allocator;
+        h.fail_at = k;
+        CHECK_INT(oct_picture_open(&p, path, &d, &err), k < 4 ? OCT_E_MEMORY : OCT_OK);
+        oct_picture_close(&p);
+        CHECK_INT(h.live, 0);
+    }
     f = fopen(path, "wb");
     if (f) fclose(f);
     CHECK_INT(oct_picture_open(&p, path, NULL, &err), OCT_E_FORMAT);
     CHECK(strstr(err.message, "the file is empty") != NULL);
+    f = fopen(path, "wb");                             /* 20 MB of nothing are no picture of one pixel */
+    if (f) {
+        CHECK_INT(fseek(f, 20000000, SEEK_SET), 0);
+        CHECK_INT(fputc(0, f), 0);
+        fclose(f);
+    }
+    memset(&d, 0, sizeof d);
+    d.max_pixels = 1;
+    CHECK_INT(oct_picture_open(&p, path, &d, &err), OCT_E_LIMIT);
+    CHECK(strstr(err.message, "20000001 bytes") != NULL);
 }
 
 /* A B C        where each of the eight goes, by hand
