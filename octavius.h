@@ -7160,7 +7160,7 @@ OCT_API void oct_picture_close(oct_picture *picture) {
 typedef enum oct__resize { OCT__RESIZE_PAD, OCT__RESIZE_CROP, OCT__RESIZE_SQUASH } oct__resize;
 typedef struct oct__image_prep {
     int         size;              /* the square that comes out */
-    int         side;              /* short side before the centre crop; 0: size */
+    int         side;              /* short side before the centre crop; 0: size.  Another one is timm's way, which rounds */
     oct__resize resize;            /* pad: a square with the mean's colour around; squash: to side x side; crop: ratio kept */
     bool        convert_late;      /* resized in the file's own mode: nearest, or premultiplied where there is alpha */
     float       mean[3], std[3];
@@ -7225,12 +7225,16 @@ static void oct__taps_fill(oct__taps *t, int n_in, int pic, int n_pic, double *w
         if (t->count[i]) t->hi = OCT__MAX(t->hi, t->first[i] + t->count[i]);
     }
 }
-/* Where a centre crop begins, rounded down; negative: so many zeros before. */
-static int64_t oct__crop_start(int64_t n, int size) { return n >= size ? (n - size) / 2 : -((size - n + 1) / 2); }
-/* n_in pixels become n_out, of which the middle `size` (or all, with zeros around) are wanted. */
-static oct_result oct__taps_make(oct__taps *t, const oct_allocator *a, int n_in, int64_t n_out, int size, int pic, int n_pic,
-                                 oct_error *err) {
-    const int64_t skip = oct__crop_start(n_out, size);
+/* Where a centre crop begins; negative: so many zeros before.  transformers rounds down; timm takes torchvision's, which rounds
+ * halves to even and, short of pixels, has the odd zero behind. */
+static int64_t oct__crop_start(int64_t n, int size, bool timm) {
+    const int64_t half = (n - size) / 2, odd = (n - size) % 2;      /* towards 0 */
+    if (timm && n > size) return half + (odd & half & 1);
+    return timm || odd >= 0 ? half : half - 1;
+}
+/* n_in pixels become n_out, of which `size` from skip on (or all, with zeros around) are wanted. */
+static oct_result oct__taps_make(oct__taps *t, const oct_allocator *a, int n_in, int64_t n_out, int64_t skip, int size, int pic,
+                                 int n_pic, oct_error *err) {
     size_t total = 0, most = 1;
     memset(t, 0, sizeof *t);
     t->n = (int)OCT__MIN(n_out, (int64_t)size);
@@ -7269,6 +7273,7 @@ typedef struct oct__canvas {
     int              width, height;        /* with padding */
     int              left, top;            /* where the picture begins in it */
     int64_t          out_w, out_h;         /* resized to */
+    int64_t          crop_x, crop_y;       /* where the square begins in that */
     unsigned char    pad[4];               /* the padding's colour; opaque */
 } oct__canvas;
 
@@ -7384,9 +7389,8 @@ static oct_result oct__canvas_resample(const oct__canvas *c, const oct__taps *ac
 }
 /* Pillow's nearest: coordinates by repeated addition (ImagingScaleAffine, Geometry.c).  at [size]: the input pixel of each
  * output of the crop, -1: none. */
-static void oct__nearest_axis(int n_in, int64_t n_out, int size, int *at) {
+static void oct__nearest_axis(int n_in, int64_t n_out, int64_t skip, int size, int *at) {
     const double scale = (double)(float)n_in / (double)n_out;
-    const int64_t skip = oct__crop_start(n_out, size);
     double from = scale * 0.5;
     for (int i = 0; i < size; i++) at[i] = -1;
     for (int64_t i = 0; i < OCT__MIN(n_out, skip + size); i++, from += scale)
@@ -7396,8 +7400,8 @@ static oct_result oct__canvas_nearest(const oct__canvas *c, const oct_allocator 
                                       uint8_t *square /* [size, size, 3], zeroed */, int size, oct_error *err) {
     int *x_of = OCT__NEW(a, int, 2 * (size_t)size), *y_of = x_of ? x_of + size : NULL;
     if (!x_of) return oct__fail(err, OCT_E_MEMORY, "out of memory for resizing a picture to %d x %d", size, size);
-    oct__nearest_axis(c->width, c->out_w, size, x_of);
-    oct__nearest_axis(c->height, c->out_h, size, y_of);
+    oct__nearest_axis(c->width, c->out_w, c->crop_x, size, x_of);
+    oct__nearest_axis(c->height, c->out_h, c->crop_y, size, y_of);
     for (int i = 0; i < size * size; i++) {
         const int x = x_of[i % size], y = y_of[i / size], px = x - c->left, py = y - c->top;
         const bool inside = px >= 0 && px < c->image->width && py >= 0 && py < c->image->height;
@@ -7427,6 +7431,7 @@ static oct_result oct__image_check(const oct_image *image, oct_error *err) {
 /* The picture as the mode asks for it: padding, and the size it is resized to. */
 static void oct__canvas_init(oct__canvas *c, const oct_image *image, const oct__image_prep *p) {
     const int side = p->side ? p->side : p->size;
+    const bool timm = side != p->size;
     memset(c, 0, sizeof *c);
     c->image = image;
     c->n_ch = image->n_channels ? image->n_channels : 3;
@@ -7442,10 +7447,13 @@ static void oct__canvas_init(oct__canvas *c, const oct_image *image, const oct__
         c->top = (c->height - image->height) / 2;
     } else if (p->resize == OCT__RESIZE_CROP) {
         const int short_side = OCT__MIN(image->width, image->height), long_side = OCT__MAX(image->width, image->height);
-        const int64_t out = (int64_t)((double)side * (double)long_side / (double)short_side);
+        int64_t out = (int64_t)((double)side * (double)long_side / (double)short_side);
+        if (timm) out = (int64_t)rint((double)long_side / ((double)short_side / (double)side));
         if (image->width <= image->height) c->out_h = out;
         else c->out_w = out;
     }
+    c->crop_x = oct__crop_start(c->out_w, p->size, timm);
+    c->crop_y = oct__crop_start(c->out_h, p->size, timm);
     c->premultiply = p->convert_late && c->n_ch == 4 && !(c->width == c->out_w && c->height == c->out_h);
     c->n_use = c->premultiply ? 4 : 3;
 }
@@ -7467,8 +7475,8 @@ static oct_result oct__image_square(const oct_allocator *a, const oct_image *ima
     oct__canvas_init(&c, image, p);
     memset(square, 0, (size_t)p->size * (size_t)p->size * 3);
     if (p->convert_late && image->nearest) return oct__canvas_nearest(&c, a, square, p->size, err);
-    if ((r = oct__taps_make(&across, a, c.width, c.out_w, p->size, c.left, image->width, err)) != OCT_OK) return r;
-    r = oct__taps_make(&down, a, c.height, c.out_h, p->size, c.top, image->height, err);
+    if ((r = oct__taps_make(&across, a, c.width, c.out_w, c.crop_x, p->size, c.left, image->width, err)) != OCT_OK) return r;
+    r = oct__taps_make(&down, a, c.height, c.out_h, c.crop_y, p->size, c.top, image->height, err);
     if (!r) r = oct__canvas_resample(&c, &across, &down, a, square, p->size, err);
     oct__taps_free(&down, a);
     oct__taps_free(&across, a);

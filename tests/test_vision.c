@@ -524,6 +524,11 @@ static int vision_abort(void *user) {
     vision_asked *a = (vision_asked *)user;
     return ++a->calls == a->stop_at;
 }
+static int vision_never(void *user) { return user != NULL; }
+static void vision_pool(void *user, oct_task_fn fn, void *arg, int n) {
+    (void)user;
+    for (int i = n - 1; i >= 0; i--) fn(arg, i);
+}
 static int vision_progress(void *user, float done) { return vision_abort(user) || !(done > 0.0f && done <= 1.0f); }
 
 /* Encodes the goldens' picture on a session of its own. */
@@ -573,6 +578,13 @@ TEST(vision, one_file_and_two) {
         CHECK_INT(info.has_image, 1);
         CHECK_INT(vision_encode(m, &sd, &e, &err), OCT_OK);
         vision_embeds_match(e, &tower);
+        oct_embeds *other;
+        oct_session_desc foreign = sd;
+        foreign.parallel_for = vision_pool;                 /* work is cut differently then */
+        foreign.abort = vision_never;
+        if (CHECK_INT(vision_encode(m, &foreign, &other, &err), OCT_OK) && e)
+            CHECK(memcmp(oct_embeds_data(other, NULL, NULL), oct_embeds_data(e, NULL, NULL), 16 * 48 * sizeof(float)) == 0);
+        oct_embeds_close(other);
         oct_embeds_close(e);
         oct_model_close(m);
     }
@@ -729,6 +741,8 @@ static unsigned char *vision_timm(const char *file, int q8_0, size_t *bytes) {
     gw_array_f32(&w, "octavius.v.image_mean", half, 3);
     gw_array_f32(&w, "octavius.v.image_std", half, 3);
     gw_str(&w, "octavius.v.activation", "gelu");
+    gw_str(&w, "octavius.v.resize", "crop");
+    gw_u32(&w, "octavius.v.resize_side", 248);
     vision_put(&w, file, "cls_token", "v.class_embd", 0);
     vision_put(&w, file, "pos_embed", "v.position_embd.weight", 0);
     for (int k = 0; k < 2; k++) {
@@ -753,8 +767,9 @@ static void vision_real_stage(void *user, const char *name, const float *data, i
     if (pos == 0 && strcmp(name, "v.post_ln") == 0 && rows * cols == 197 * 192) memcpy(real->rows, data, sizeof real->rows);
     if (pos == 0 && strcmp(name, "v.head") == 0 && rows * cols == 1000) memcpy(real->head, data, sizeof real->head);
 }
-/* pixels [3, 224, 224] through the tower. */
-static void vision_real_run(const char *file, int q8_0, int exact, oct_isa isa, const float *pixels, vision_real *real) {
+/* A picture, or pixels [3, 224, 224], through the tower. */
+static void vision_real_run(const char *file, int q8_0, int exact, oct_isa isa, const oct_image *image, const float *pixels,
+                            vision_real *real) {
     size_t         bytes = 0;
     unsigned char *gguf = vision_timm(file, q8_0, &bytes);
     oct_model     *m = vision_open(gguf, bytes);
@@ -771,7 +786,7 @@ static void vision_real_run(const char *file, int q8_0, int exact, oct_isa isa, 
     watch.stage = vision_real_stage;
     watch.stage_user = real;
     if (m && CHECK_INT(oct__vit_load(&v, &m->gguf, &m->desc.allocator, 0, &err), OCT_OK)) {
-        CHECK_INT(oct__vit_encode(&v, &c, &m->desc.allocator, NULL, pixels, &watch, NULL, &err), OCT_OK);
+        CHECK_INT(oct__vit_encode(&v, &c, &m->desc.allocator, image, pixels, &watch, NULL, &err), OCT_OK);
         oct__vit_free(&v, &m->desc.allocator);
     }
     oct_model_close(m);
@@ -807,15 +822,15 @@ TEST(vision, a_real_classifier) {
             const float *want = (const float *)(const void *)(logits + n_out - 4000);
             int best = 0;
             if (isa == OCT_ISA_AUTO || (test_quick() && isa != oct__kernels_pick(OCT_ISA_AUTO)->isa)) continue;
-            vision_real_run(file, 0, 1, isa, x, real);
+            vision_real_run(file, 0, 1, isa, NULL, x, real);
             for (int j = 0; j < 1000; j++) {
                 if (!CHECK_NEAR(real->head[j], want[j], 1e-3)) break;
                 if (real->head[j] > real->head[best]) best = j;
             }
             CHECK_INT(best, 285);                           /* Egyptian cat */
             if (test_quick()) continue;
-            vision_real_run(file, 1, 1, isa, x, real);      /* the same weights, F32 and int8 activations */
-            vision_real_run(file, 1, 0, isa, x, int8);
+            vision_real_run(file, 1, 1, isa, NULL, x, real);    /* the same weights, F32 and int8 activations */
+            vision_real_run(file, 1, 0, isa, NULL, x, int8);
             for (int j = best = 0; j < 1000; j++)
                 if (int8->head[j] > int8->head[best]) best = j;
             CHECK_INT(best, 285);
@@ -827,3 +842,25 @@ TEST(vision, a_real_classifier) {
     free(pixels);
     free(logits);
 }
+
+#if !defined(OCTAVIUS_NO_PICTURES)
+/* From the photograph itself, decoded and prepared here. */
+TEST(vision, a_real_photograph) {
+    const char *weights = test_data("vit/vit_tiny_patch16_224.safetensors"), *photo = test_data("images/chelsea.png");
+    const char *out = test_data("vit/chelsea.logits.npy");
+    size_t      n = 0, n_out = 0;
+    oct_picture picture;
+    oct_error   err;
+    if (!weights || !photo || !out) return;
+    char        *file = test_read_file(weights, &n), *logits = test_read_file(out, &n_out);
+    vision_real *real = (vision_real *)malloc(sizeof *real);
+    if (CHECK(file && logits && real && n_out > 4000) && CHECK_INT(oct_picture_open(&picture, photo, NULL, &err), OCT_OK)) {
+        vision_real_run(file, 0, 1, OCT_ISA_AUTO, &picture.image, NULL, real);
+        CHECK(golden_distance(real->head, (const float *)(const void *)(logits + n_out - 4000), 1000) <= GOLDEN_TOLERANCE);
+        oct_picture_close(&picture);
+    }
+    free(real);
+    free(file);
+    free(logits);
+}
+#endif

@@ -59,6 +59,17 @@ def pad_square(im, mean):
     return out
 
 
+def timm(im, size, side, mean, std):
+    """timm's ResizeKeepRatio and torchvision's CenterCrop, whose sizes and offsets are rounded."""
+    ratio = min(im.size) / side
+    w, h = (round(n / ratio) for n in im.size)
+    im = np.array(im.resize((w, h), Image.Resampling.BICUBIC))
+    im = np.pad(im, [(max(size - n, 0) // 2, (max(size - n, 0) + 1) // 2) for n in (h, w)] + [(0, 0)])
+    y, x = (int(round((n - size) / 2)) for n in im.shape[:2])
+    square = im[y:y + size, x:x + size]
+    return square, ((square.astype(np.float32) / np.float32(255) - np.float32(mean)) / np.float32(std)).transpose(2, 0, 1)
+
+
 def prepare(im, resize, late, size, side, mean, std):
     """8-bit [size, size, 3] and floats [3, size, size]."""
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -72,6 +83,8 @@ def prepare(im, resize, late, size, side, mean, std):
     im = im.convert("RGB")
     if resize == "pad":
         im = pad_square(im, mean)
+    if side != size:
+        return timm(im, size, side, mean, std)
     if resize == "squash":
         make, kind = SiglipImageProcessorPil, dict(size={"height": side, "width": side})
     else:
@@ -93,7 +106,8 @@ def pictures():
                 cases.append((w, h, "RGB", resize, 0, size, side))
     cases += [(1600, 1201, "RGB", r, 0, 336, 336) for r in ("pad", "crop", "squash")]
     cases += [(451, 300, "RGB", "crop", 0, 224, 248), (300, 451, "RGB", "pad", 0, 224, 248), (120, 90, "RGB", "crop", 0, 60, 45),
-              (90, 121, "RGB", "crop", 0, 61, 40), (451, 300, "RGBA", "pad", 0, 62, 62), (33, 90, "RGBA", "crop", 0, 56, 56)]
+              (90, 121, "RGB", "crop", 0, 61, 40), (90, 121, "RGB", "crop", 0, 60, 75), (121, 90, "RGB", "crop", 0, 62, 77),
+              (451, 300, "RGBA", "pad", 0, 62, 62), (33, 90, "RGBA", "crop", 0, 56, 56)]
     for w, h in ((97, 61), (56, 56), (70, 70), (70, 33), (5, 400), (1, 1), (640, 479)):
         for mode in ("RGB", "RGBA", "P", "1"):
             cases.append((w, h, mode, "squash", 1, 70, 70))
