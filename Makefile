@@ -15,7 +15,7 @@ $(shell mkdir -p $(B))
 OPENMP   := $(shell echo 'int main(void) { return 0; }' > $(B)/.probe.c && \
               $(CC) -fopenmp $(B)/.probe.c -o $(B)/.probe 2> /dev/null && echo -fopenmp; rm -f $(B)/.probe $(B)/.probe.c)
 
-PROGRAMS := $(B)/hello $(B)/octavius $(B)/octavius-inspect $(B)/octavius-synth $(B)/octavius-bench
+PROGRAMS := $(B)/hello $(B)/describe_image $(B)/octavius $(B)/octavius-inspect $(B)/octavius-synth $(B)/octavius-bench
 UNIT     := $(wildcard tests/*.c tests/*.h tests/golden/*) tools/synth.h tools/blocks.h
 
 # Independent programs are built side by side unless the caller says how many.
@@ -27,13 +27,15 @@ all: $(PROGRAMS)
 
 $(B)/hello: examples/hello.c octavius.h
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
+$(B)/describe_image: examples/describe_image.c octavius.h
+	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
 $(B)/octavius: examples/octavius.c octavius.h
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
 $(B)/octavius-%: tools/%.c octavius.h tools/synth.h tools/blocks.h
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
 
 help:
-	@echo 'make                 build everything into $(B)/: hello, octavius, octavius-inspect, octavius-synth, octavius-bench'
+	@echo 'make                 build everything into $(B)/: hello, describe_image, octavius, octavius-inspect, octavius-synth, octavius-bench'
 	@echo 'make test            the suite (T=gguf: tests whose group.name holds "gguf"; ISA=scalar: one instruction set)'
 	@echo 'make check           the suite under gcc and clang, C11 and C++17, -O0 and -O3, with and without OpenMP;'
 	@echo '                     warnings as errors, sanitizers, aarch64 under qemu, AVX-512 by SIMDe'

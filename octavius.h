@@ -1,7 +1,8 @@
 /* octavius.h - version 0.1.0 - sparse multimodal models in one C header                MIT licence
  *
- * Opens a GGUF file and streams text from it: LLaMA, Vicuna, Mistral, TinyLlama, SmolLM2, Phi-2,
- * StableLM-2, Qwen and Qwen2, in every weight type from F32 down to Q2_K.  libc and libm only.
+ * Opens a GGUF file and streams text from it, about pictures too: LLaMA, Vicuna, Mistral, TinyLlama,
+ * SmolLM2, Phi-2, StableLM-2, Qwen and Qwen2, LLaVA-1.5 and MoE-LLaVA on top of them, in every weight
+ * type from F32 down to Q2_K.  libc and libm only.
  *
  * DO THIS
  *     In exactly one C or C++ file:
@@ -36,11 +37,11 @@
  *
  * HOW DATA FLOWS                                                        T tokens, E = n_embd
  *
- *     text --tokenizer(7)--> ids [T] --token_embd--> x [T, E]
+ *     text --tokenizer(7)--> ids [T] --token_embd--> x [T, E] <--mm-- vit (11) <-- pictures (9)
  *                                                    |
  *          +-------------------- blk.N (14) ---------+---------------------------------+
  *          |  norm -> q,k,v (8) -> rope -> K,V into the cache -> attention -> + x      |
- *          |  norm -> gate,up -> silu or gelu -> down                       -> + x     |
+ *          |  norm -> gate,up -> silu or gelu -> down, or k experts (13)    -> + x     |
  *          +-----------------------------------------+---------------------------------+
  *                                                    |
  *                        output_norm -> logits [V] --sampler(15)--> id --> text

@@ -418,6 +418,13 @@ look "/image $dir/a.ppm" '/clear' 'hello' '/undo' "/image $dir/a.ppm" "/image $d
 sed 1d "$dir/out" > "$dir/second"
 ok chat_picture_cleared same "$dir/second" "$dir/want"
 
+if [ -x "$B/describe_image" ]; then
+    "$B/describe_image" "$dir/moe.gguf" "$dir/none.ppm" hello "$tower" > "$dir/out" 2> "$dir/err" < /dev/null
+    rc=$?
+    ok example_no_picture code 1
+    ok example_named err_has "$dir/none.ppm"
+fi
+
 # --- experts ------------------------------------------------------------------------------------------------------
 see -p hello --image "$dir/a.ppm" --experts-out "$dir/ex.json" < /dev/null
 ok experts code 0
@@ -443,8 +450,9 @@ if [ -x "$B/octavius-inspect" ]; then
     ok dump_rows shape "$dir/dump/mm.out.npy" '8, 64'
     ok dump_router test -f "$dir/dump/blk.0.router.npy"
     ok dump_steps shape "$dir/dump/logits_step.npy" '3, 512'
-    dump --image "$dir/a.ppm"
+    dump --image "$dir/a.ppm" --image "$dir/a.ppm"
     ok dump_no_text code 0
+    ok dump_twice shape "$dir/dump/mm.out.npy" '8, 64'
     dump --image "$dir/cut.ppm" -p hello
     ok dump_bad_picture code 4
     dump --ids 1,2,3 --image "$dir/a.ppm"

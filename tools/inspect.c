@@ -602,6 +602,7 @@ static oct_session_desc session_desc(const args *a, collector *c, int n_ctx) {
     d.isa = a->isa;
     d.kv_type = a->kv;
     d.exact = a->exact;
+    d.image_cache = -1;                           /* the stages of every picture, also of one given twice */
     d.capacity = a->capacity;
     if (a->capacity) d.n_batch = n_ctx;           /* capacity is shared out among the tokens of a call: all of the prompt */
     d.stage = collector_stage;
