@@ -36,6 +36,7 @@ static int32_t dlg_byte_char(int b) {
         if (!((i >= 33 && i <= 126) || (i >= 161 && i <= 172) || i >= 174)) k++;
     return 256 + k;
 }
+static const char *dlg_own_style;        /* octavius.prompt_style of the next file; NULL: absent */
 static int dlg_open(dlg_rig *r, const dlg_file *f) {
     static const char *const merges[] = { "\xC4\xA0 t" };
     int32_t types[DLG_TOKENS];
@@ -49,6 +50,7 @@ static int dlg_open(dlg_rig *r, const dlg_file *f) {
     if (f->arch) gw_str(&w, "general.architecture", f->arch);
     if (f->name) gw_str(&w, "general.name", f->name);
     if (f->tpl) gw_str(&w, "tokenizer.chat_template", f->tpl);
+    if (dlg_own_style) gw_str(&w, "octavius.prompt_style", dlg_own_style);
     gw_str(&w, "tokenizer.ggml.model", "gpt2");
     gw_str(&w, "tokenizer.ggml.pre", "gpt-2");
     gw_array_strings(&w, "tokenizer.ggml.tokens", DLG_TOKENS);
@@ -499,6 +501,20 @@ TEST(dialogue, official_conversations_phi2) { dlg_conversations("moe-llava-phi2"
 
 /* --- recognition ----------------------------------------------------------------------------------------------------- */
 
+/* What a file says itself comes before what is recognised; a name that is not known is as none. */
+TEST(dialogue, the_files_own_style) {
+    static const char *const cases[][2] = { { "stablelm", "stablelm" }, { "plain", "plain" }, { "of-tomorrow", "chatml" }, { "", "chatml" } };
+    const dlg_file f = { "'<|im_start|>' '<|im_end|>'", "MoE-LLaVA-Phi2", "phi2", NULL, NULL, 0 };
+    for (int i = 0; i < 4; i++) {
+        dlg_rig r;
+        dlg_own_style = cases[i][0];
+        const int opened = dlg_open(&r, &f);
+        dlg_own_style = NULL;
+        if (!opened) return;
+        CHECK_STR(oct__style_match(&r.g, &r.v)->name, cases[i][1]);
+        dlg_close(&r);
+    }
+}
 TEST(dialogue, recognition) {
     static const struct { dlg_file file; const char *style; } cases[] = {
         { { NULL, NULL, NULL, NULL, NULL, 0 }, "raw" },
@@ -508,6 +524,8 @@ TEST(dialogue, recognition) {
         { { "'<|user|>' '<|end|>' '<|assistant|>' eos_token", NULL, "llama", NULL, NULL, 0 }, "raw" },  /* phi-3 */
         { { "{{ 'USER: ' + m.content + ' ASSISTANT:' }}", NULL, "llama", NULL, NULL, 0 }, "vicuna_v1" },
         { { NULL, "LLaVA-v1.5-7B", "llama", NULL, NULL, 0 }, "vicuna_v1" },
+        { { NULL, "MoE-LLaVA-StableLM-1.6B-4e", "stablelm", NULL, NULL, 0 }, "stablelm" },
+        { { NULL, "MoE-LLaVA-Phi2-2.7B-4e-384", "phi2", NULL, NULL, 0 }, "phi" },
         { { NULL, "TinyLlama 1.1B Chat v0.3", "llama", NULL, NULL, 0 }, "zephyr" },
         { { NULL, "TinyLlama 1.1B", "llama", NULL, NULL, 0 }, "raw" },
         { { NULL, "stablelm-2-zephyr-1_6b", "stablelm", NULL, NULL, 0 }, "zephyr" },
