@@ -527,7 +527,7 @@ static void golden_quant(const char *type, int n_expert) {
     memset(&q, 0, sizeof q);
     memset(&f, 0, sizeof f);
     small.n_expert = n_expert;
-    if (CHECK(synth_write(&small, synth_type_find(type), 5, golden_sink, &q) == 0) &&
+    if (CHECK(synth_write(&small, blocks_type_find(type), 5, golden_sink, &q) == 0) &&
         CHECK(synth_write(&small, SYNTH_F32, 5, golden_sink, &f) == 0)) {
         oct_model *quantised = golden_model(q.data, q.len), *plain = NULL;
         if (quantised && golden_pour(&f, quantised)) plain = golden_model(f.data, f.len);

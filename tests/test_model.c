@@ -132,7 +132,7 @@ static void model_deterministic(const char *name, int type, int exact, oct_kv_ty
     static const int batches[3] = { 1, 7, 256 }, threads[4] = { 1, 2, 3, 8 };
     synth_model shape = *synth_find(name);
     model_kit   k;
-    if (synth_type_of(type)->elems == 256) {                           /* rows that hold whole blocks of 256 */
+    if (blocks_type_of(type)->elems == 256) {                           /* rows that hold whole blocks of 256 */
         shape.n_embd = 256;
         shape.n_ff = 512;
         shape.n_rot *= 4;

@@ -657,7 +657,7 @@ static int products_of(bench *b, const char *const *types, int n_types, int n_to
     char           name[48];
     snprintf(name, sizeof name, "matmul %dx%d->%d", n_tok, cols, rows);
     for (int i = 0; i < n_types && !bad; i++) {
-        const int    type = synth_type_find(types[i]), one = n_tok == 1;
+        const int    type = blocks_type_find(types[i]), one = n_tok == 1;
         const double bytes = (double)oct__row_bytes(type, cols) * rows, ops = 2.0 * rows * cols * n_tok;
         const int    copies = one ? (int)(268435456 / bytes) + 1 : 1;        /* one token: from memory, as in decoding */
         char         full[64];

@@ -3,7 +3,8 @@
  * blocks_encode(type, src, dst, n): n numbers, whole blocks, of every type that octavius.h computes with.
  * Round to nearest, no search: Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1 have the bits of llama.cpp's reference
  * quantisers; K-blocks take each group's minimum and maximum and round the scales; IQ4_NL takes the extreme.
- * Little-endian machines.  Stands alone: standard C, no part of octavius.h is needed.
+ * Little-endian machines.  Stands alone: standard C, no part of octavius.h is needed.  quants.h, beside this file,
+ * spends time to find better K-blocks.
  */
 #ifndef OCTAVIUS_BLOCKS_H
 #define OCTAVIUS_BLOCKS_H
@@ -11,6 +12,52 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#if defined(__GNUC__)
+#  define BLOCKS_FN __attribute__((unused)) static
+#else
+#  define BLOCKS_FN static
+#endif
+
+/* --- types ------------------------------------------------------------------------ */
+
+typedef struct blocks_type { const char *name; int id, elems, bytes, file_type, fallback; } blocks_type;
+
+/* fallback: what llama.cpp takes for rows that are no multiple of 256.  file_type: its number for such a file. */
+static const blocks_type blocks_types[] = {
+    { "f32",    0,   1,   4,  0, -1 }, { "f16",   1,   1,   2,  1, -1 }, { "bf16", 30,   1,   2, 32, -1 },
+    { "q8_0",   8,  32,  34,  7, -1 }, { "q4_0",  2,  32,  18,  2, -1 }, { "q4_1",  3,  32,  20,  3, -1 },
+    { "q5_0",   6,  32,  22,  8, -1 }, { "q5_1",  7,  32,  24,  9, -1 }, { "q2_k", 10, 256,  84, 10, 20 },
+    { "q3_k",  11, 256, 110, 11, 20 }, { "q4_k", 12, 256, 144, 15,  6 }, { "q5_k", 13, 256, 176, 16,  7 },
+    { "q6_k",  14, 256, 210, 18,  8 }, { "iq4_nl", 20, 32, 18, 25, -1 },
+};
+enum { BLOCKS_TYPES = sizeof blocks_types / sizeof blocks_types[0] };
+enum { BLOCKS_F32 = 0, BLOCKS_F16 = 1, BLOCKS_Q4_0 = 2, BLOCKS_Q5_0 = 6, BLOCKS_Q8_0 = 8, BLOCKS_Q4_K = 12, BLOCKS_Q5_K = 13,
+       BLOCKS_Q6_K = 14, BLOCKS_BF16 = 30 };
+
+BLOCKS_FN const blocks_type *blocks_type_of(int id) {
+    for (int i = 0; i < (int)BLOCKS_TYPES; i++)
+        if (blocks_types[i].id == id) return &blocks_types[i];
+    return NULL;
+}
+/* "q4_k", in any case, and "q4_k_m"; -1: no such type. */
+BLOCKS_FN int blocks_type_find(const char *name) {
+    char low[16];
+    size_t n = 0;
+    for (; name[n] && n + 1 < sizeof low; n++) low[n] = (char)(name[n] >= 'A' && name[n] <= 'Z' ? name[n] + 32 : name[n]);
+    low[n] = 0;
+    if (strcmp(low, "q4_k_m") == 0) return BLOCKS_Q4_K;
+    for (int i = 0; i < (int)BLOCKS_TYPES; i++)
+        if (strcmp(low, blocks_types[i].name) == 0) return blocks_types[i].id;
+    return -1;
+}
+/* Bytes of a row of n elements, which must be whole blocks. */
+BLOCKS_FN size_t blocks_row_bytes(int id, int64_t n) {
+    const blocks_type *t = blocks_type_of(id);
+    return (size_t)(n / t->elems) * (size_t)t->bytes;
+}
+/* llama.cpp's choice of layers that get more bits in Q4_K_M: the first and last eighth, and every third between. */
+BLOCKS_FN int blocks_more_bits(int i, int n) { return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2; }
 
 /* --- half floats: to nearest, ties to even ---------------------------------------- */
 static uint16_t blocks_f16(float x) {
@@ -195,27 +242,19 @@ static void blocks_q3_k(const float *x, unsigned char *b) {
         b[i % 32] |= (unsigned char)((q[i] >> 2) << (i / 32));
     }
 }
-static void blocks_q4_k(const float *x, unsigned char *b) {
-    int s[8], m[8];
-    unsigned char q[256];
-    blocks_k_minimum(x, 32, 15, 63, b, b + 2, s, m, q);
+/* Scales, minimums and levels of a whole block into its place; d and dmin are the caller's. */
+static void blocks_q4_k_pack(const int *s, const int *m, const unsigned char *q /* [256] */, unsigned char *b) {
     blocks_k_pack_scales(b + 4, s, m);
     for (int i = 0; i < 128; i++) b[16 + i] = (unsigned char)(q[64 * (i / 32) + i % 32] | q[64 * (i / 32) + 32 + i % 32] << 4);
 }
-static void blocks_q5_k(const float *x, unsigned char *b) {
-    int s[8], m[8];
-    unsigned char q[256];
-    blocks_k_minimum(x, 32, 31, 63, b, b + 2, s, m, q);
+static void blocks_q5_k_pack(const int *s, const int *m, const unsigned char *q /* [256] */, unsigned char *b) {
     blocks_k_pack_scales(b + 4, s, m);
     memset(b + 16, 0, 32);
     for (int i = 0; i < 256; i++) b[16 + i % 32] |= (unsigned char)((q[i] >> 4) << (i / 32));
     for (int i = 0; i < 128; i++)
         b[48 + i] = (unsigned char)((q[64 * (i / 32) + i % 32] & 15) | (q[64 * (i / 32) + 32 + i % 32] & 15) << 4);
 }
-static void blocks_q6_k(const float *x, unsigned char *b) {
-    int s[16];
-    unsigned char q[256];
-    blocks_k_signed(x, 32, 128, b + 208, s, q);
+static void blocks_q6_k_pack(const int *s, const unsigned char *q /* [256], + 32 */, unsigned char *b) {
     memset(b, 0, 192);
     for (int g = 0; g < 16; g++) b[192 + g] = (unsigned char)(signed char)s[g];
     for (int i = 0; i < 256; i++) {
@@ -223,6 +262,24 @@ static void blocks_q6_k(const float *x, unsigned char *b) {
         b[64 * h + 32 * (g & 1) + l] |= (unsigned char)((q[i] & 15) << 4 * (g >> 1));
         b[128 + 32 * h + l] |= (unsigned char)((q[i] >> 4) << 2 * g);
     }
+}
+static void blocks_q4_k(const float *x, unsigned char *b) {
+    int s[8], m[8];
+    unsigned char q[256];
+    blocks_k_minimum(x, 32, 15, 63, b, b + 2, s, m, q);
+    blocks_q4_k_pack(s, m, q, b);
+}
+static void blocks_q5_k(const float *x, unsigned char *b) {
+    int s[8], m[8];
+    unsigned char q[256];
+    blocks_k_minimum(x, 32, 31, 63, b, b + 2, s, m, q);
+    blocks_q5_k_pack(s, m, q, b);
+}
+static void blocks_q6_k(const float *x, unsigned char *b) {
+    int s[16];
+    unsigned char q[256];
+    blocks_k_signed(x, 32, 128, b + 208, s, q);
+    blocks_q6_k_pack(s, q, b);
 }
 
 /* type: GGUF's number.  Does nothing for types that octavius.h does not compute with. */

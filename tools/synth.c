@@ -32,7 +32,7 @@ static void list(void) {
                m->n_vocab, m->n_expert);
     }
     printf("types:");
-    for (int i = 0; i < (int)SYNTH_TYPES; i++) printf(" %s", synth_types[i].name);
+    for (int i = 0; i < (int)BLOCKS_TYPES; i++) printf(" %s", blocks_types[i].name);
     printf("\n");
 }
 
@@ -61,7 +61,7 @@ static int write_file(const synth_model *m, int type, uint64_t seed, const char 
     if (o.show) fprintf(stderr, "\r    \r");
     bad |= fclose(o.file) != 0;
     if (!bad && rename(part, path) == 0) {
-        printf("%s: %s, %s, %.1f MB\n", path, m->name, synth_type_of(type)->name, (double)o.done * 1e-6);
+        printf("%s: %s, %s, %.1f MB\n", path, m->name, blocks_type_of(type)->name, (double)o.done * 1e-6);
         return 0;
     }
     perror("octavius-synth: cannot write the whole file");
@@ -93,7 +93,7 @@ int main(int argc, char **argv) {
             } else if (a[2] == 's') {
                 seed = strtoull(value, &end, 10);
                 if (!*value || *end || *value == '-') return usage("not a seed: ", value);
-            } else if ((type = synth_type_find(value)) < 0) {
+            } else if ((type = blocks_type_find(value)) < 0) {
                 return usage("unknown type: ", value);
             }
             i++;

@@ -22,6 +22,8 @@
 #  define SYNTH_FN static
 #endif
 
+enum { SYNTH_F32 = BLOCKS_F32, SYNTH_F16 = BLOCKS_F16, SYNTH_Q8_0 = BLOCKS_Q8_0, SYNTH_Q4_K = BLOCKS_Q4_K, SYNTH_Q5_K = BLOCKS_Q5_K,
+       SYNTH_Q6_K = BLOCKS_Q6_K };
 enum { SYNTH_SPM, SYNTH_PHI2, SYNTH_STABLELM2, SYNTH_QWEN, SYNTH_QWEN2 };       /* vocabularies */
 
 typedef struct synth_model {
@@ -70,38 +72,6 @@ SYNTH_FN const synth_model *synth_find(const char *name) {
     for (int i = 0; i < (int)SYNTH_MODELS; i++)
         if (strcmp(synth_models[i].name, name) == 0) return &synth_models[i];
     return NULL;
-}
-
-/* --- types ------------------------------------------------------------------ */
-
-typedef struct synth_type { const char *name; int id, elems, bytes, file_type, fallback; } synth_type;
-
-/* fallback: what llama.cpp takes for rows that are no multiple of 256.  file_type: its number for such a file. */
-static const synth_type synth_types[] = {
-    { "f32",    0,   1,   4,  0, -1 }, { "f16",   1,   1,   2,  1, -1 }, { "bf16", 30,   1,   2, 32, -1 },
-    { "q8_0",   8,  32,  34,  7, -1 }, { "q4_0",  2,  32,  18,  2, -1 }, { "q4_1",  3,  32,  20,  3, -1 },
-    { "q5_0",   6,  32,  22,  8, -1 }, { "q5_1",  7,  32,  24,  9, -1 }, { "q2_k", 10, 256,  84, 10, 20 },
-    { "q3_k",  11, 256, 110, 11, 20 }, { "q4_k", 12, 256, 144, 15,  6 }, { "q5_k", 13, 256, 176, 16,  7 },
-    { "q6_k",  14, 256, 210, 18,  8 }, { "iq4_nl", 20, 32, 18, 25, -1 },
-};
-enum { SYNTH_TYPES = sizeof synth_types / sizeof synth_types[0] };
-enum { SYNTH_F32 = 0, SYNTH_F16 = 1, SYNTH_Q8_0 = 8, SYNTH_Q4_K = 12, SYNTH_Q5_K = 13, SYNTH_Q6_K = 14 };
-
-SYNTH_FN const synth_type *synth_type_of(int id) {
-    for (int i = 0; i < (int)SYNTH_TYPES; i++)
-        if (synth_types[i].id == id) return &synth_types[i];
-    return NULL;
-}
-/* "q4_k", in any case, and "q4_k_m"; -1: no such type. */
-SYNTH_FN int synth_type_find(const char *name) {
-    char low[16];
-    size_t n = 0;
-    for (; name[n] && n + 1 < sizeof low; n++) low[n] = (char)(name[n] >= 'A' && name[n] <= 'Z' ? name[n] + 32 : name[n]);
-    low[n] = 0;
-    if (strcmp(low, "q4_k_m") == 0) return SYNTH_Q4_K;
-    for (int i = 0; i < (int)SYNTH_TYPES; i++)
-        if (strcmp(low, synth_types[i].name) == 0) return synth_types[i].id;
-    return -1;
 }
 
 /* --- bytes in memory ---------------------------------------------------------- */
@@ -435,7 +405,7 @@ static void synth_head_model(synth_head *h, const synth_model *m, int type) {
     snprintf(name, sizeof name, "synth %s", m->name);
     synth_meta_str(h, "general.architecture", m->arch);
     synth_meta_str(h, "general.name", name);
-    synth_meta_u32(h, "general.file_type", synth_type_of(type)->file_type);
+    synth_meta_u32(h, "general.file_type", blocks_type_of(type)->file_type);
     synth_meta_u32(h, "general.quantization_version", 2);
     if (synth_is_clip(m)) {
         synth_head_clip(h, m);
@@ -472,21 +442,18 @@ typedef struct synth_tensor {
 
 typedef struct synth_list { synth_tensor *t; int n; const synth_model *m; int type; } synth_list;
 
-/* llama.cpp's choice of layers that get more bits in Q4_K_M: the first and last eighth, and every third between. */
-static int synth_more_bits(int i, int n) { return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2; }
-
 /* The type of a matrix: the file's, but as llama.cpp mixes them. */
 static int synth_matrix_type(const synth_list *l, const char *what, int layer, int64_t cols) {
     int type = l->type;
     const int is_output = strcmp(what, "output") == 0 || (l->m->tied && strcmp(what, "token_embd") == 0);
-    if (synth_type_of(type)->elems > 1 && type != SYNTH_Q8_0 && is_output) type = SYNTH_Q6_K;
+    if (blocks_type_of(type)->elems > 1 && type != SYNTH_Q8_0 && is_output) type = SYNTH_Q6_K;
     if (type == SYNTH_Q4_K) {
         if (strcmp(what, "attn_qkv") == 0) type = SYNTH_Q5_K;
-        if ((strcmp(what, "attn_v") == 0 || strncmp(what, "ffn_down", 8) == 0) && synth_more_bits(layer, l->m->n_layer))
+        if ((strcmp(what, "attn_v") == 0 || strncmp(what, "ffn_down", 8) == 0) && blocks_more_bits(layer, l->m->n_layer))
             type = SYNTH_Q6_K;
     }
-    if (cols % 256 && synth_type_of(type)->fallback >= 0) type = synth_type_of(type)->fallback;
-    return cols % synth_type_of(type)->elems ? SYNTH_F16 : type;
+    if (cols % 256 && blocks_type_of(type)->fallback >= 0) type = blocks_type_of(type)->fallback;
+    return cols % blocks_type_of(type)->elems ? SYNTH_F16 : type;
 }
 
 static synth_tensor *synth_tensor_add(synth_list *l, int layer, const char *what, const char *end, int64_t cols, int64_t rows) {
@@ -499,7 +466,7 @@ static synth_tensor *synth_tensor_add(synth_list *l, int layer, const char *what
     t->slabs = 1;
     t->n_dims = rows ? 2 : 1;
     t->type = rows ? synth_matrix_type(l, what, layer, cols) : SYNTH_F32;
-    const synth_type *type = synth_type_of(t->type);
+    const blocks_type *type = blocks_type_of(t->type);
     t->bytes = (uint64_t)(cols / type->elems) * (uint64_t)type->bytes * (uint64_t)(rows ? rows : 1);
     return t;
 }
@@ -629,7 +596,7 @@ typedef int (*synth_sink)(void *user, const void *data, size_t n);
 
 /* Row-wise noise of a small tensor, every element drawn. */
 static int synth_tensor_plain(const synth_tensor *t, uint64_t seed, synth_sink sink, void *user) {
-    const synth_type *type = synth_type_of(t->type);
+    const blocks_type *type = blocks_type_of(t->type);
     const int64_t     rows = t->rows ? t->rows : 1;
     const size_t      bytes = (size_t)(t->cols / type->elems * type->bytes);
     float            *x = (float *)malloc((size_t)t->cols * sizeof *x);
@@ -649,7 +616,7 @@ static int synth_tensor_plain(const synth_tensor *t, uint64_t seed, synth_sink s
  * copying.  With b blocks a row there are thousands^b rows, so no two are alike. */
 static int synth_tensor_pooled(const synth_tensor *t, uint64_t seed, synth_sink sink, void *user) {
     enum { ELEMS = 256, POOL = 4096 };
-    const synth_type *type = synth_type_of(t->type);
+    const blocks_type *type = blocks_type_of(t->type);
     const size_t      step = type->elems == 256 || t->cols % ELEMS == 0 ? ELEMS : 32;        /* elements picked at once */
     const size_t      bytes = step / (size_t)type->elems * (size_t)type->bytes;
     const size_t      pool = (size_t)POOL * ELEMS / step, per_row = (size_t)t->cols / step;
