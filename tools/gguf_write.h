@@ -152,7 +152,7 @@ static int gguf_out_tensor(gguf_out *o, const char *name, int type, int n_dims, 
     return 0;
 }
 /* A value as another file holds it. */
-static void gguf_out_copy_meta(gguf_out *o, const oct_meta *m) {
+BLOCKS_FN void gguf_out_copy_meta(gguf_out *o, const oct_meta *m) {
     static const unsigned char sizes[13] = { 1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8 };
     const float single = (float)m->f;
     const void *value = m->type == GW_F32 ? (const void *)&single : m->type == GW_F64 ? (const void *)&m->f : (const void *)&m->u;
@@ -163,6 +163,32 @@ static void gguf_out_copy_meta(gguf_out *o, const oct_meta *m) {
     gw_put_u64(&o->head.meta, m->count);
     gw_put(&o->head.meta, m->items, m->items_bytes);
 }
+
+/* The key of another file's metadata, but with this value. */
+typedef struct gguf_out_u32 { const char *key; uint32_t value; } gguf_out_u32;
+
+/* All of m's metadata in its order, ours [n] in the place of those with the same key, else at the end.  The parts of a split
+ * file become one. */
+BLOCKS_FN void gguf_out_copy_metas(gguf_out *o, const oct_model *m, const gguf_out_u32 *ours, int n) {
+    unsigned done = 0;
+    for (size_t i = 0; i < oct_model_meta_count(m); i++) {
+        oct_meta meta;
+        int      k = 0;
+        oct_model_meta(m, i, &meta);
+        while (k < n && (meta.key.len != strlen(ours[k].key) || memcmp(meta.key.data, ours[k].key, meta.key.len) != 0)) k++;
+        if (k < n) {
+            gw_u32(&o->head, ours[k].key, ours[k].value);
+            done |= 1u << k;
+        } else if (meta.key.len < 6 || memcmp(meta.key.data, "split.", 6) != 0) {
+            gguf_out_copy_meta(o, &meta);
+        }
+        if (meta.key.len == 17 && memcmp(meta.key.data, "general.alignment", 17) == 0) o->head.alignment = (size_t)meta.u;
+    }
+    for (int k = 0; k < n; k++)
+        if (!(done >> k & 1)) gw_u32(&o->head, ours[k].key, ours[k].value);
+}
+/* GGUF's names have at most 63 bytes. */
+BLOCKS_FN void gguf_out_name(const oct_tensor *t, char name[64]) { snprintf(name, 64, "%.*s", (int)t->name.len, t->name.data); }
 
 /* --- the data -------------------------------------------------------------------------------------- */
 
@@ -263,7 +289,7 @@ typedef struct gguf_rows {
 } gguf_rows;
 
 /* One row: read into x, encoded into q, decoded into y for its error.  sums [2]. */
-static int gguf_rows_one(const gguf_rows *r, int type, int64_t row, float *x, float *y, void *q, double *sums) {
+BLOCKS_FN int gguf_rows_one(const gguf_rows *r, int type, int64_t row, float *x, float *y, void *q, double *sums) {
     oct_tensor t;
     memset(&t, 0, sizeof t);
     t.type = type;
@@ -280,7 +306,7 @@ static int gguf_rows_one(const gguf_rows *r, int type, int64_t row, float *x, fl
     quants_error(x, y, r->cols, sums);
     return 0;
 }
-static int gguf_rows_threads(void) {
+BLOCKS_FN int gguf_rows_threads(void) {
 #if defined(_OPENMP)
     return omp_get_max_threads();
 #else
@@ -288,7 +314,7 @@ static int gguf_rows_threads(void) {
 #endif
 }
 /* rows [from, from + n) into q; what comes out does not depend on the number of threads. */
-static int gguf_rows_some(const gguf_rows *r, int type, int64_t from, int n, float *scratch, unsigned char *q, double *sums) {
+BLOCKS_FN int gguf_rows_some(const gguf_rows *r, int type, int64_t from, int n, float *scratch, unsigned char *q, double *sums) {
     const size_t bytes = blocks_row_bytes(type, r->cols);
     int bad = 0;
 #if defined(_OPENMP)
@@ -305,7 +331,7 @@ static int gguf_rows_some(const gguf_rows *r, int type, int64_t from, int n, flo
     return bad;
 }
 /* The whole next tensor.  Numbers that are not finite, or that its type cannot hold, are a fault for quantised types. */
-static int gguf_out_rows(gguf_out *o, gguf_rows *r) {
+BLOCKS_FN int gguf_out_rows(gguf_out *o, gguf_rows *r) {
     enum { ELEMS = 1 << 20 };                           /* at once */
     if (gguf_out_open(o)) return o->failed;
     if (o->at == o->n_tensors || o->left != o->tensors[o->at].bytes)

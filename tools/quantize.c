@@ -70,9 +70,6 @@ static int parse(args *a, int argc, char **argv) {
 
 /* --- what to make of it ----------------------------------------------------------------------------------- */
 
-/* NUL-terminated, for GGUF's names of at most 63 bytes. */
-static void name_of(const oct_tensor *t, char name[64]) { snprintf(name, 64, "%.*s", (int)t->name.len, t->name.data); }
-
 static int rank_of(const oct_tensor *t) {                /* without trailing dimensions of 1 */
     int n = t->n_dims;
     while (n > 1 && t->ne[n - 1] == 1) n--;
@@ -85,32 +82,11 @@ static void count_blocks(const oct_model *m, quants_plan *p) {
         oct_tensor t;
         char name[64];
         oct_model_tensor(m, i, &t);
-        name_of(&t, name);
+        gguf_out_name(&t, name);
         int *n = strncmp(name, "blk.", 4) == 0 ? &p->n_layer : strncmp(name, "v.blk.", 6) == 0 ? &p->n_vision : NULL;
         if (n && atoi(strstr(name, "blk.") + 4) >= *n) *n = atoi(strstr(name, "blk.") + 4) + 1;
         if (strcmp(name, "output.weight") == 0) p->tied = 0;
     }
-}
-/* All of it in its order, but how the tensors are stored; the parts of a split file become one. */
-static void copy_metadata(gguf_out *o, const oct_model *m, int type) {
-    const struct { const char *key; uint32_t value; } ours[2] = {
-        { "general.file_type", (uint32_t)quants_file_type(type) }, { "general.quantization_version", 2 },
-    };
-    int done[2] = { 0, 0 };
-    for (size_t i = 0; i < oct_model_meta_count(m); i++) {
-        oct_meta meta;
-        oct_model_meta(m, i, &meta);
-        int k = 0;
-        while (k < 2 && (meta.key.len != strlen(ours[k].key) || memcmp(meta.key.data, ours[k].key, meta.key.len) != 0)) k++;
-        if (k < 2) {
-            gw_u32(&o->head, ours[k].key, ours[k].value);
-            done[k] = 1;
-        } else if (meta.key.len < 6 || memcmp(meta.key.data, "split.", 6) != 0) {
-            gguf_out_copy_meta(o, &meta);
-        }
-    }
-    for (int k = 0; k < 2; k++)
-        if (!done[k]) gw_u32(&o->head, ours[k].key, ours[k].value);
 }
 static int declare_tensors(gguf_out *o, const oct_model *m, const args *a, int *types /* [tensors] */) {
     for (size_t i = 0; i < oct_model_tensor_count(m) && !o->failed; i++) {
@@ -118,9 +94,10 @@ static int declare_tensors(gguf_out *o, const oct_model *m, const args *a, int *
         char name[64];
         int wanted;
         oct_model_tensor(m, i, &t);
-        name_of(&t, name);
+        gguf_out_name(&t, name);
         types[i] = quants_choose(&a->plan, name, rank_of(&t), t.ne, &wanted);
-        if (!blocks_type_of(t.type)) return gguf_out_fail(o, EXIT_MODEL, "%s: tensor '%s': type %s, expected one that can be computed with", a->in, name, t.type_name);
+        if (!blocks_type_of(t.type))
+            return gguf_out_fail(o, EXIT_MODEL, "%s: tensor '%s': type %s, expected one that can be computed with", a->in, name, t.type_name);
         gguf_out_tensor(o, name, types[i], t.n_dims, t.ne);
     }
     return o->failed;
@@ -165,7 +142,7 @@ static int write_tensors(gguf_out *o, const oct_model *m, const args *a, const i
         int        wanted;
         double     error = -1;
         oct_model_tensor(m, i, &t);
-        name_of(&t, name);
+        gguf_out_name(&t, name);
         quants_choose(&a->plan, name, rank_of(&t), t.ne, &wanted);
         if (types[i] == t.type) {
             gguf_out_write(o, t.data, t.bytes);
@@ -186,10 +163,11 @@ static int quantize(const oct_model *m, args *a, int *types) {
     gguf_out o;
     oct_model_info info;
     const double start = gguf_out_clock();
+    const gguf_out_u32 keys[2] = { { "general.file_type", (uint32_t)quants_file_type(a->plan.type) }, { "general.quantization_version", 2 } };
     oct_model_info_get(m, &info);
     count_blocks(m, &a->plan);
     if (!gguf_out_begin(&o, a->out, a->force)) {
-        copy_metadata(&o, m, a->plan.type);
+        gguf_out_copy_metas(&o, m, keys, 2);
         declare_tensors(&o, m, a, types);
     }
     if (!o.failed && a->json) printf("{\"tensors\":[");
@@ -197,7 +175,8 @@ static int quantize(const oct_model *m, args *a, int *types) {
     const uint64_t bytes = o.total;
     if (gguf_out_close(&o)) return fail(o.failed, "%s", o.error);
     const double seconds = gguf_out_clock() - start;
-    if (a->json) printf("],\"bytes_in\":%llu,\"bytes_out\":%llu,\"seconds\":%.3f}\n", (unsigned long long)info.file_bytes, (unsigned long long)bytes, seconds);
+    if (a->json) printf("],\"bytes_in\":%llu,\"bytes_out\":%llu,\"seconds\":%.3f}\n", (unsigned long long)info.file_bytes,
+                        (unsigned long long)bytes, seconds);
     else printf("%s: %s, %.1f MB from %.1f MB in %.1f s\n", a->out, blocks_type_of(a->plan.type)->name, 1e-6 * (double)bytes,
                 1e-6 * (double)info.file_bytes, seconds);
     return fflush(stdout) != 0 || ferror(stdout) ? fail(EXIT_RUNTIME, "stdout: cannot be written") : EXIT_OK;

@@ -16,40 +16,30 @@
 #include <stdlib.h>
 #include "blocks.h"
 
-/* --- four at a time ------------------------------------------------------------------- */
+/* --- four choices at a time -------------------------------------------------------------- */
 
 typedef float   quants_v4 __attribute__((vector_size(16)));
 typedef int32_t quants_i4 __attribute__((vector_size(16)));
 
-static inline quants_v4 quants_load(const float *p) {
-    quants_v4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
 static inline quants_v4 quants_splat(float x) {
     const quants_v4 v = { x, x, x, x };
     return v;
 }
-static inline float quants_sum(quants_v4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
-/* To the nearest whole number, ties to even, for |v| < 2^22. */
-static inline quants_v4 quants_nearest(quants_v4 v) {
-    const quants_v4 magic = quants_splat(12582912.0f);
-    return (v + magic) - magic;
+/* From first in equal steps. */
+static inline quants_v4 quants_ramp(float first, float step) {
+    const quants_v4 v = { first, first + step, first + 2 * step, first + 3 * step };
+    return v;
 }
 static inline quants_v4 quants_pick(quants_i4 mask, quants_v4 yes, quants_v4 no) {
     return (quants_v4)((mask & (quants_i4)yes) | (~mask & (quants_i4)no));
 }
-static inline quants_v4 quants_clamp(quants_v4 v, float low, float high) {
-    const quants_v4 l = quants_splat(low), h = quants_splat(high);
-    v = quants_pick(v > l, v, l);
-    return quants_pick(v < h, v, h);
-}
 
 /* --- one group ------------------------------------------------------------------------------ */
 
-/* x ~ scale * level + min.  What least squares needs of one choice of levels q [n]: */
-typedef struct quants_sums { float q, qq, qx; } quants_sums;
-typedef struct quants_data { float w, x, xx, min, max; } quants_data;       /* and of the group; w: sum of weights */
+/* x ~ (level + rest) * step + min, where levels are whole numbers: sums over a group, a lane for each choice of step and
+ * minimum.  Rests are small, so nothing cancels, and floats are enough. */
+typedef struct quants_sums { quants_v4 q, qq, r, rr, qr; } quants_sums;
+typedef struct quants_data { float w, x, xx, min, max; } quants_data;       /* of the group itself; w: sum of weights */
 
 /* How much an error in each element counts: sqrt(mean square + x^2). */
 static void quants_weights(const float *x, int n, float *w) {
@@ -69,37 +59,36 @@ static quants_data quants_measure(const float *x, const float *w, int n) {
     }
     return d;
 }
-/* Levels low .. high of x ~ (level) / inverse + min. */
-static quants_sums quants_try(const float *x, const float *w, int n, float inverse, float min, float low, float high) {
-    quants_v4 q = quants_splat(0), qq = q, qx = q;
-    const quants_v4 k = quants_splat(inverse), m = quants_splat(min);
-    quants_sums s;
-    for (int i = 0; i < n; i += 4) {
-        const quants_v4 v = quants_load(x + i), l = quants_clamp(quants_nearest((v - m) * k), low, high), wl = quants_load(w + i) * l;
-        q += wl;
-        qq += wl * l;
-        qx += wl * v;
+/* k: 1 / step. */
+static quants_sums quants_try(const float *x, const float *w, int n, quants_v4 k, quants_v4 min, float low, float high) {
+    const quants_v4 magic = quants_splat(12582912.0f), lowest = quants_splat(low), highest = quants_splat(high), zero = quants_splat(0);
+    quants_sums s = { zero, zero, zero, zero, zero };
+    for (int i = 0; i < n; i++) {
+        const quants_v4 weight = quants_splat(w[i]), t = (quants_splat(x[i]) - min) * k;
+        quants_v4 q = (t + magic) - magic;                      /* to the nearest, ties to even, below 2^22 */
+        q = quants_pick(q > lowest, q, lowest);
+        q = quants_pick(q < highest, q, highest);
+        const quants_v4 r = t - q, wq = weight * q, wr = weight * r;
+        s.q += wq;
+        s.qq += wq * q;
+        s.r += wr;
+        s.rr += wr * r;
+        s.qr += wq * r;
     }
-    s.q = quants_sum(q);
-    s.qq = quants_sum(qq);
-    s.qx = quants_sum(qx);
     return s;
 }
-/* Weighted squared error of levels with these sums under scale and min. */
-static double quants_error_of(const quants_data *d, const quants_sums *s, double scale, double min) {
-    return (double)d->xx + scale * scale * (double)s->qq + min * min * (double)d->w + 2 * scale * min * (double)s->q -
-           2 * scale * (double)s->qx - 2 * min * (double)d->x;
-}
-/* Least squares with min <= 0; without a minimum (d->w = 0) the scale alone. */
-static void quants_solve(const quants_data *d, const quants_sums *s, double *scale, double *min) {
-    const double det = (double)d->w * (double)s->qq - (double)s->q * (double)s->q;
-    *scale = s->qq > 0 ? (double)s->qx / (double)s->qq : 0;
-    *min = 0;
-    if (!(det > 0)) return;
-    const double m = ((double)s->qq * (double)d->x - (double)s->q * (double)s->qx) / det;
-    if (m >= 0) return;
-    *min = m;
-    *scale = ((double)d->w * (double)s->qx - (double)d->x * (double)s->q) / det;
+/* What least squares makes of these levels: step and minimum <= 0 (0 where the data say w = 0), and the error left. */
+static void quants_solve(float w, const quants_sums *s, quants_v4 k, quants_v4 min, quants_v4 *step, quants_v4 *low, quants_v4 *error) {
+    const quants_v4 one = quants_splat(1), zero = quants_splat(0), n = quants_splat(w), tiny = quants_splat(1e-30f);
+    const quants_v4 det = n * s->qq - s->q * s->q, over = one / quants_pick(det > tiny, det, one);
+    const quants_v4 a = (n * s->qr - s->q * s->r) * over, b = (s->qq * s->r - s->q * s->qr) * over;
+    /* without a minimum: rests are counted from 0 */
+    const quants_v4 c = min * k, qr = s->qr + c * s->q, rr = s->rr + c * (s->r + s->r + c * n);
+    const quants_v4 alone = qr / quants_pick(s->qq > tiny, s->qq, one);
+    const quants_i4 both = (det > tiny) & (min + b / k < zero);
+    *step = (one + quants_pick(both, a, alone)) / k;
+    *low = quants_pick(both, min + b / k, zero);
+    *error = quants_pick(both, s->rr - a * s->qr - b * s->r, rr - alone * qr) / (k * k);
 }
 
 /* --- K-blocks: 256 elements in groups --------------------------------------------------------------- */
@@ -111,78 +100,87 @@ typedef struct quants_block {
     quants_kind kind;
     float       w[256];
     quants_data data[16];
-    quants_sums sums[16];
-    double      scale[16], min[16];          /* of each group alone */
+    float       step[16], min[16];           /* of each group alone */
     int         s[16], m[16];                /* in units of d and dmin */
+    double      q[16], qq[16], qx[16];       /* weighted sums of what s and m make of a group: levels, squares, times x */
     uint16_t    d16, dmin16;
-    double      d, dmin, error;
+    float       d, dmin;
+    double      error;
 } quants_block;
 
-/* One more choice for group g, x its elements: kept if it is the best so far. */
-static void quants_group_step(quants_block *b, int g, const float *x, float inverse, double min, double *best) {
-    const quants_data *data = &b->data[g];
-    double scale, low;
-    const quants_sums s = quants_try(x, b->w + g * b->kind.size, b->kind.size, inverse, (float)min, (float)b->kind.low, (float)b->kind.high);
-    quants_solve(data, &s, &scale, &low);
-    const double error = quants_error_of(data, &s, scale, low);
-    if (!(error < *best)) return;
-    *best = error;
-    b->scale[g] = scale;
-    b->min[g] = low;
+/* Four more choices for group g, x its elements: the best so far stays. */
+static void quants_group_try(quants_block *b, int g, const float *x, quants_v4 k, quants_v4 min, float *best) {
+    const quants_kind *kind = &b->kind;
+    const quants_sums s = quants_try(x, b->w + g * kind->size, kind->size, k, min, (float)kind->low, (float)kind->high);
+    quants_v4 step, low, error;
+    quants_solve(kind->min_high ? b->data[g].w : 0, &s, k, min, &step, &low, &error);
+    for (int i = 0; i < 4; i++) {
+        if (!(error[i] < *best)) continue;
+        *best = error[i];
+        b->step[g] = step[i];
+        b->min[g] = low[i];
+    }
 }
-/* The group alone: steps around the full reach, then twice the levels that the best scale and minimum ask for. */
+/* The group alone: steps around the full reach, then the neighbourhood of the best. */
 static void quants_group(quants_block *b, int g, const float *x) {
     const quants_kind *k = &b->kind;
     quants_data *data = &b->data[g];
     *data = quants_measure(x, b->w + g * k->size, k->size);
-    double best = (double)data->xx;
-    b->scale[g] = b->min[g] = 0;
+    float best = INFINITY;
+    b->step[g] = b->min[g] = 0;
     if (k->min_high) {
         if (data->min > 0) data->min = 0;
         const float reach = data->max - data->min;
-        if (!(reach > 0)) {
-            b->min[g] = (double)data->min;
-            return;
-        }
-        for (int i = -10; i <= 8; i++) quants_group_step(b, g, x, ((float)k->high + 0.1f * (float)i) / reach, (double)data->min, &best);
+        b->min[g] = data->min;
+        if (!(reach > 1e-25f)) return;
+        for (int i = 0; i < 5; i++)
+            quants_group_try(b, g, x, quants_ramp((float)k->high - 1.0f + 0.4f * (float)i, 0.1f) / quants_splat(reach), quants_splat(data->min), &best);
     } else {
-        data->w = 0;                                    /* no minimum: see quants_solve */
         const float far = data->max > -data->min ? data->max : data->min;
-        if (far == 0.0f) return;
-        for (int i = -12; i <= 8; i++) quants_group_step(b, g, x, ((float)k->low - 0.12f * (float)i) / far, 0, &best);
-        for (int i = -4; i <= 4; i++) quants_group_step(b, g, x, ((float)k->high - 0.12f * (float)i) / far, 0, &best);
+        if (!(fabsf(far) > 1e-25f)) return;
+        for (int i = 0; i < 4; i++)
+            quants_group_try(b, g, x, quants_ramp((float)k->low - 0.9f + 0.6f * (float)i, 0.15f) / quants_splat(far), quants_splat(0), &best);
+        for (int i = 0; i < 2; i++)
+            quants_group_try(b, g, x, quants_ramp((float)k->high - 0.4f + 0.6f * (float)i, 0.15f) / quants_splat(far), quants_splat(0), &best);
     }
-    for (int i = 0; i < 2 && b->scale[g] != 0; i++) quants_group_step(b, g, x, (float)(1 / b->scale[g]), b->min[g], &best);
+    if (b->step[g] != 0) quants_group_try(b, g, x, quants_ramp(0.99f, 0.01f) / quants_splat(b->step[g]), quants_splat(b->min[g]), &best);
 }
-static int quants_within(double v, int low, int high) { return !(v > (double)low) ? low : v < (double)high ? (int)rint(v) : high; }
+static int quants_within(float v, int low, int high) { return !(v > (float)low) ? low : v < (float)high ? (int)floorf(v) : high; }
 
-/* Scale s and minimum m for group g under the block's d and dmin: kept if the best so far. */
+/* Scale s with the minimums m .. m + 3 for group g under the block's d and dmin: the best so far stays. */
 static void quants_group_at(quants_block *b, int g, const float *x, int s, int m, double *best) {
-    const quants_kind *k = &b->kind;
-    if (s < k->scale_low || s > k->scale_high || m < 0 || m > k->min_high) return;
-    const double scale = b->d * s, min = -b->dmin * m;
-    const quants_sums sums = quants_try(x, b->w + g * k->size, k->size, scale != 0 ? (float)(1 / scale) : 0, (float)min, (float)k->low, (float)k->high);
-    const double error = quants_error_of(&b->data[g], &sums, scale, min);
-    if (!(error < *best)) return;
-    *best = error;
-    b->s[g] = s;
-    b->m[g] = m;
-    b->sums[g] = sums;
+    const quants_kind *kind = &b->kind;
+    const quants_data *data = &b->data[g];
+    const float step = b->d * (float)s;
+    if (s < kind->scale_low || s > kind->scale_high) return;
+    const quants_v4 min = quants_ramp(-b->dmin * (float)m, -b->dmin), k = quants_splat(step != 0 ? 1 / step : 0);
+    const quants_sums sums = quants_try(x, b->w + g * kind->size, kind->size, k, min, (float)kind->low, (float)kind->high);
+    for (int i = 0; i < 4 && m + i <= kind->min_high; i++) {
+        const double low = (double)min[i], flat = (double)data->xx - 2 * low * (double)data->x + low * low * (double)data->w;
+        const double error = step != 0 ? (double)step * (double)step * (double)sums.rr[i] : flat;
+        if (m + i < 0 || !(error < *best)) continue;
+        *best = error;
+        b->s[g] = s;
+        b->m[g] = m + i;
+        b->q[g] = (double)sums.q[i];
+        b->qq[g] = (double)sums.qq[i];
+        b->qx[g] = (double)step * ((double)sums.qq[i] + (double)sums.qr[i]) + low * (double)sums.q[i];
+    }
 }
 /* Every group chooses under d and dmin, which are first rounded to halves. */
 static void quants_block_at(quants_block *b, const float *x, double d, double dmin) {
     const quants_kind *k = &b->kind;
     b->d16 = blocks_f16((float)d);
     b->dmin16 = blocks_f16((float)dmin);
-    b->d = (double)blocks_f32(b->d16);
-    b->dmin = (double)blocks_f32(b->dmin16);
+    b->d = blocks_f32(b->d16);
+    b->dmin = blocks_f32(b->dmin16);
     b->error = 0;
     for (int g = 0; g < 256 / k->size; g++) {
-        const int s = b->d != 0 ? quants_within(b->scale[g] / b->d, k->scale_low, k->scale_high) : 0;
-        const int m = b->dmin > 0 ? quants_within(-b->min[g] / b->dmin, 0, k->min_high) : 0;
+        const int s = b->d != 0 ? quants_within(b->step[g] / b->d, k->scale_low, k->scale_high) : 0;
+        const int m = b->dmin > 0 ? quants_within(-b->min[g] / b->dmin, 0, k->min_high) - 1 : 0;
         double best = (double)INFINITY;
-        for (int i = -1; i <= 1; i++)
-            for (int j = -1; j <= 1; j++) quants_group_at(b, g, x + g * k->size, s + i, m + j, &best);
+        quants_group_at(b, g, x + g * k->size, s, m, &best);
+        quants_group_at(b, g, x + g * k->size, s + 1, m, &best);
         b->error += best;
     }
 }
@@ -191,10 +189,10 @@ static int quants_block_solve(const quants_block *b, double *d, double *dmin) {
     double ss = 0, sm = 0, mm = 0, sx = 0, mx = 0;
     for (int g = 0; g < 256 / b->kind.size; g++) {
         const double s = b->s[g], m = -b->m[g];
-        ss += s * s * (double)b->sums[g].qq;
-        sm += s * m * (double)b->sums[g].q;
+        ss += s * s * b->qq[g];
+        sm += s * m * b->q[g];
         mm += m * m * (double)b->data[g].w;
-        sx += s * (double)b->sums[g].qx;
+        sx += s * b->qx[g];
         mx += m * (double)b->data[g].x;
     }
     const double det = ss * mm - sm * sm;
@@ -208,26 +206,24 @@ static int quants_block_solve(const quants_block *b, double *d, double *dmin) {
 }
 /* x [256] -> b: halves, scales and minimums of all groups; q: levels, counted from the lowest. */
 static void quants_k(quants_block *b, quants_kind kind, const float *x, unsigned char *q /* [256] */) {
-    double scale = 0, min = 0, d, dmin;
+    double step = 0, min = 0, d, dmin;
     b->kind = kind;
     for (int g = 0; g < 256 / kind.size; g++) {
         quants_weights(x + g * kind.size, kind.size, b->w + g * kind.size);
         quants_group(b, g, x + g * kind.size);
-        if (fabs(b->scale[g]) > fabs(scale)) scale = b->scale[g];
-        if (b->min[g] < min) min = b->min[g];
+        if (fabs((double)b->step[g]) > fabs(step)) step = (double)b->step[g];
+        if ((double)b->min[g] < min) min = (double)b->min[g];
     }
-    quants_block_at(b, x, kind.scale_low ? scale / kind.scale_low : scale / kind.scale_high, kind.min_high ? -min / kind.min_high : 0);
-    for (int i = 0; i < 2 && quants_block_solve(b, &d, &dmin); i++) {
+    quants_block_at(b, x, kind.scale_low ? step / kind.scale_low : step / kind.scale_high, kind.min_high ? -min / kind.min_high : 0);
+    if (quants_block_solve(b, &d, &dmin)) {
         quants_block other = *b;
         quants_block_at(&other, x, d, dmin);
-        if (!(other.error < b->error)) break;
-        *b = other;
+        if (other.error < b->error) *b = other;
     }
     for (int g = 0; g < 256 / kind.size; g++) {
-        const double step = b->d * b->s[g], low = -b->dmin * b->m[g];
-        const float inverse = step != 0 ? (float)(1 / step) : 0;
+        const float one = b->d * (float)b->s[g], low = -b->dmin * (float)b->m[g], inverse = one != 0 ? 1 / one : 0;
         for (int i = g * kind.size; i < (g + 1) * kind.size; i++)
-            q[i] = (unsigned char)(blocks_round((x[i] - (float)low) * inverse, kind.low, kind.high) - kind.low);
+            q[i] = (unsigned char)(blocks_round((x[i] - low) * inverse, kind.low, kind.high) - kind.low);
     }
 }
 
@@ -298,14 +294,24 @@ static int quants_row(int type, const float *src, void *dst, int64_t n) {
 }
 /* Adds the sum of squared differences and of squares to sums [2]. */
 BLOCKS_FN void quants_error(const float *x, const float *y, int64_t n, double *sums) {
-    double e[4] = { 0, 0, 0, 0 }, s[4] = { 0, 0, 0, 0 };
-    for (int64_t i = 0; i < n; i++) {
-        const double d = (double)x[i] - (double)y[i];
-        e[i & 3] += d * d;
-        s[i & 3] += (double)x[i] * (double)x[i];
+    for (int64_t i = 0; i < n; i += 64) {
+        float e[4] = { 0, 0, 0, 0 }, s[4] = { 0, 0, 0, 0 };
+        const int some = n - i < 64 ? (int)(n - i) : 64;
+        for (int j = 0; j + 4 <= some; j += 4) {
+            for (int l = 0; l < 4; l++) {
+                const float v = x[i + j + l], d = v - y[i + j + l];
+                e[l] += d * d;
+                s[l] += v * v;
+            }
+        }
+        for (int j = some & ~3; j < some; j++) {
+            const float d = x[i + j] - y[i + j];
+            e[0] += d * d;
+            s[0] += x[i + j] * x[i + j];
+        }
+        sums[0] += (double)e[0] + (double)e[1] + (double)e[2] + (double)e[3];
+        sums[1] += (double)s[0] + (double)s[1] + (double)s[2] + (double)s[3];
     }
-    sums[0] += (e[0] + e[1]) + (e[2] + e[3]);
-    sums[1] += (s[0] + s[1]) + (s[2] + s[3]);
 }
 
 /* --- which type a tensor gets ------------------------------------------------------------------------- */
