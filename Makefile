@@ -16,7 +16,7 @@ OPENMP   := $(shell echo 'int main(void) { return 0; }' > $(B)/.probe.c && \
               $(CC) -fopenmp $(B)/.probe.c -o $(B)/.probe 2> /dev/null && echo -fopenmp; rm -f $(B)/.probe $(B)/.probe.c)
 
 PROGRAMS := $(B)/hello $(B)/describe_image $(B)/octavius $(B)/octavius-inspect $(B)/octavius-synth $(B)/octavius-bench \
-            $(B)/octavius-quantize $(B)/octavius-upcycle
+            $(B)/octavius-convert $(B)/octavius-quantize $(B)/octavius-upcycle
 UNIT     := $(wildcard tests/*.c tests/*.h tests/golden/*) tools/synth.h tools/blocks.h tools/quants.h
 
 # Independent programs are built side by side unless the caller says how many.
@@ -33,15 +33,16 @@ $(B)/describe_image: examples/describe_image.c octavius.h
 $(B)/octavius: examples/octavius.c octavius.h
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
 # These run no model for speed: the scalar kernels alone compile in a fifth of the time.
-CONVERTERS := $(B)/octavius-quantize $(B)/octavius-upcycle
-$(CONVERTERS): $(B)/octavius-%: tools/%.c octavius.h tools/program.h tools/gguf_write.h tools/quants.h tools/blocks.h tests/gguf_writer.h
+READERS    := tools/checkpoint.h tools/pickle.h tools/zip.h tools/safetensors.h tools/json.h tools/vocab.h tools/pool.h
+CONVERTERS := $(B)/octavius-convert $(B)/octavius-quantize $(B)/octavius-upcycle
+$(CONVERTERS): $(B)/octavius-%: tools/%.c octavius.h tools/program.h tools/gguf_write.h tools/quants.h tools/blocks.h tests/gguf_writer.h $(READERS)
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -DOCTAVIUS_NO_SIMD -I. $< -o $@ -lm
 $(B)/octavius-%: tools/%.c octavius.h tools/synth.h tools/blocks.h
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
 
 help:
 	@echo 'make                 build everything into $(B)/: hello, describe_image, octavius, octavius-inspect, octavius-synth, octavius-bench,'
-	@echo '                     octavius-quantize, octavius-upcycle'
+	@echo '                     octavius-convert, octavius-quantize, octavius-upcycle'
 	@echo 'make test            the suite (T=gguf: tests whose group.name holds "gguf"; ISA=scalar: one instruction set)'
 	@echo 'make check           the suite under gcc and clang, C11 and C++17, -O0 and -O3, with and without OpenMP;'
 	@echo '                     warnings as errors, sanitizers, aarch64 under qemu, AVX-512 by SIMDe'

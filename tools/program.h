@@ -37,7 +37,7 @@ static int exit_code_of(oct_result r) {
     }
 }
 /* Messages about a path name it already. */
-static int fail_with(const char *file, const oct_error *err) {
+static inline int fail_with(const char *file, const oct_error *err) {
     if (err->message[0] == '\'') return fail(exit_code_of(err->code), "%s", err->message);
     return fail(exit_code_of(err->code), "%s: %s", file, err->message);
 }
