@@ -5513,9 +5513,11 @@ static oct_result oct__pic_size(oct__pic *p, uint32_t width, uint32_t height) {
     if (!width || !height)
         return oct__fail(p->err, OCT_E_FORMAT, "%s: %u x %u pixels, expected at least 1 x 1", p->format, width, height);
     if (width > OCT__PIC_SIDE || height > OCT__PIC_SIDE)
-        return oct__fail(p->err, OCT_E_LIMIT, "%s: %u x %u pixels, expected sides up to %u", p->format, width, height, OCT__PIC_SIDE);
+        return oct__fail(p->err, OCT_E_LIMIT, "%s: %u x %u pixels, expected sides up to %u", p->format, width, height,
+                         OCT__PIC_SIDE);
     if ((uint64_t)width * height > p->max_pixels)
-        return oct__fail(p->err, OCT_E_LIMIT, "%s: %u x %u pixels, more than the limit of %zu", p->format, width, height, p->max_pixels);
+        return oct__fail(p->err, OCT_E_LIMIT, "%s: %u x %u pixels, more than the limit of %zu", p->format, width, height,
+                         p->max_pixels);
     p->width = (int)width;
     p->height = (int)height;
     return OCT_OK;
@@ -5580,7 +5582,8 @@ enum { OCT__INFLATE_LITERAL = 0x20, OCT__INFLATE_END = 0x40, OCT__INFLATE_BAD = 
 static uint32_t oct__inflate_entry(int kind, unsigned symbol) {
     static const uint16_t length[] = { 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115,
                                        131, 163, 195, 227, 258 };
-    if (kind == OCT__PREFIX_PLAIN || (kind == OCT__PREFIX_LENGTH && symbol < 256)) return symbol << 16 | OCT__INFLATE_LITERAL << 8;
+    if (kind == OCT__PREFIX_PLAIN || (kind == OCT__PREFIX_LENGTH && symbol < 256))
+        return symbol << 16 | OCT__INFLATE_LITERAL << 8;
     if (kind == OCT__PREFIX_DISTANCE) {
         const unsigned extra = symbol < 4 ? 0 : symbol / 2 - 1;
         if (symbol > 29) return OCT__INFLATE_BAD << 8;
@@ -5772,7 +5775,8 @@ static uint32_t oct__adler32(const unsigned char *p, size_t n) {
     }
     return b << 16 | a;
 }
-/* A zlib stream in [n_in] fills out [n_out + 8]: what is wrong with it, or NULL.  What it holds beyond is ignored, as by Pillow. */
+/* A zlib stream in [n_in] fills out [n_out + 8]: what is wrong with it, or NULL.  What it holds beyond is ignored, as by
+ * Pillow. */
 static const char *oct__inflate_zlib(oct__inflate *z, const unsigned char *in, size_t n_in, unsigned char *out, size_t n_out) {
     if (n_in < 6) return "ends early";
     if ((in[0] & 15) != 8 || in[0] >> 4 > 7 || oct__be16(in) % 31 != 0 || (in[1] & 0x20)) return "has a bad zlib header";
@@ -5787,7 +5791,8 @@ static const char *oct__inflate_zlib(oct__inflate *z, const unsigned char *in, s
         oct__low_fill(b);
         last = oct__low_take(b, 1);
         const unsigned type = oct__low_take(b, 2);
-        const char *why = type == 0 ? oct__inflate_stored(z) : type == 2 ? oct__inflate_codes(z) : type == 3 ? "has a block of no kind" : NULL;
+        const char *why = type == 0 ? oct__inflate_stored(z) : type == 2 ? oct__inflate_codes(z) :
+                          type == 3 ? "has a block of no kind" : NULL;
         if (type == 1) oct__inflate_fixed(z);
         if (!why && type != 0) why = oct__inflate_block(z);
         if (why) return why;
@@ -5809,7 +5814,8 @@ typedef struct oct__png {
     uint32_t             crc[8][256];      /* what a byte does to the checksum when 0 to 7 others follow it */
     const unsigned char *packed;           /* [n_packed]: the zlib stream */
     size_t               n_packed;
-    unsigned char       *joined, *rows;    /* the stream's pieces, where it has several; the rows as packed, filter bytes before */
+    unsigned char       *joined;           /* the stream's pieces, where it has several */
+    unsigned char       *rows;             /* a row of zeros, then the rows as they are packed, the filter before each */
     oct__inflate        *inflate;
 } oct__png;
 
@@ -5840,11 +5846,14 @@ static oct_result oct__png_header(oct__png *g, const unsigned char *d, size_t n)
     g->colour = d[9];
     g->interlaced = d[12];
     const bool power = g->depth == 1 || g->depth == 2 || g->depth == 4 || g->depth == 8 || g->depth == 16;
+    const bool several = g->colour == OCT__PNG_RGB || g->colour == OCT__PNG_GREY_ALPHA || g->colour == OCT__PNG_RGB_ALPHA;
     const bool known = g->colour == OCT__PNG_GREY || (g->colour == OCT__PNG_PALETTE && g->depth <= 8) ||
-                       ((g->colour == OCT__PNG_RGB || g->colour == OCT__PNG_GREY_ALPHA || g->colour == OCT__PNG_RGB_ALPHA) && g->depth >= 8);
-    if (!power || !known) return oct__fail(p->err, OCT_E_FORMAT, "PNG: colour type %d with %d bits, which there is not", g->colour, g->depth);
+                       (several && g->depth >= 8);
+    if (!power || !known)
+        return oct__fail(p->err, OCT_E_FORMAT, "PNG: colour type %d with %d bits, which there is not", g->colour, g->depth);
     if (d[10] || d[11] || g->interlaced > 1)
-        return oct__fail(p->err, OCT_E_FORMAT, "PNG: compression %d, filter %d, interlace %d, expected 0, 0 and 0 or 1", d[10], d[11], d[12]);
+        return oct__fail(p->err, OCT_E_FORMAT, "PNG: compression %d, filter %d, interlace %d, expected 0, 0 and 0 or 1", d[10],
+                         d[11], d[12]);
     g->samples = g->colour == OCT__PNG_RGB ? 3 : g->colour == OCT__PNG_GREY_ALPHA ? 2 : g->colour == OCT__PNG_RGB_ALPHA ? 4 : 1;
     p->nearest = g->colour == OCT__PNG_PALETTE || g->depth == 1;
     for (int i = 0; i < 256 && g->colour == OCT__PNG_GREY; i++)           /* 16 bits: their high byte */
@@ -5900,9 +5909,11 @@ static oct_result oct__png_chunks(oct__png *g) {
         else if (memcmp(name, "IEND", 4) == 0) break;
         else if (memcmp(name, "PLTE", 4) == 0 && !first) r = oct__png_palette(g, d, n);
         else if (memcmp(name, "eXIf", 4) == 0) p->orientation = oct__exif_orientation(d, n);
-        else if (idat && first && at != last) r = oct__fail(p->err, OCT_E_FORMAT, "PNG: chunk IDAT at byte %zu is apart from the others", at);
+        else if (idat && first && at != last)
+            r = oct__fail(p->err, OCT_E_FORMAT, "PNG: chunk IDAT at byte %zu is apart from the others", at);
         else if (critical && !idat && memcmp(name, "PLTE", 4) != 0)
-            r = oct__fail(p->err, OCT_E_UNSUPPORTED, "PNG: chunk '%s' must be understood and is not known: convert it to PNG or JPEG", name);
+            r = oct__fail(p->err, OCT_E_UNSUPPORTED,
+                          "PNG: chunk '%s' must be understood and is not known: convert it to PNG or JPEG", name);
         if (r) return r;
         if (idat && !first) first = at;
         at += n + 12;
@@ -5922,7 +5933,9 @@ static oct__png_pass oct__png_pass_at(const oct__png *g, int k) {
 }
 static int oct__png_passes(const oct__png *g) { return g->interlaced ? 7 : 1; }
 static int oct__png_across(const oct__png *g, oct__png_pass s) { return (g->p->width - s.x + s.dx - 1) / s.dx; }
-static size_t oct__png_row_bytes(const oct__png *g, int width) { return ((size_t)width * (size_t)(g->samples * g->depth) + 7) / 8; }
+static size_t oct__png_row_bytes(const oct__png *g, int width) {
+    return ((size_t)width * (size_t)(g->samples * g->depth) + 7) / 8;
+}
 
 /* x [n] becomes what the filter had replaced; up: the row above.  bpp: bytes to the same sample of the pixel before. */
 static inline void oct__png_average(unsigned char *x, const unsigned char *up, size_t n, size_t bpp) {
@@ -5971,8 +5984,8 @@ static void oct__png_convert(const oct__png *g, const unsigned char *row, size_t
             out[0] = out[1] = out[2] = row[0];
             out[3] = row[s];
         } else {
-            const unsigned v = depth >= 8 ? row[0] : (unsigned)row[i * depth / 8] >> (8 - depth - i * depth % 8) & ((1u << depth) - 1);
-            memcpy(out, g->colours[v], 3);
+            const unsigned v = depth >= 8 ? row[0] : (unsigned)row[i * depth / 8] >> (8 - depth - i * depth % 8);
+            memcpy(out, g->colours[depth >= 8 ? v : v & ((1u << depth) - 1)], 3);
         }
     }
 }
@@ -6003,15 +6016,17 @@ static oct_result oct__png_pixels(oct__png *g) {
         const int across = oct__png_across(g, s), rows = (p->height - s.y + s.dy - 1) / s.dy;
         if (across <= 0 || rows <= 0) continue;
         if (oct__mul(&bytes, oct__png_row_bytes(g, across) + 1, (size_t)rows) || oct__add(&raw, raw, bytes))
-            return oct__fail(p->err, OCT_E_LIMIT, "PNG: %d x %d pixels are more than this machine can address", p->width, p->height);
+            return oct__fail(p->err, OCT_E_LIMIT, "PNG: %d x %d pixels are more than this machine can address", p->width,
+                             p->height);
     }
-    if (raw / 1032 > g->n_packed) return oct__pic_cut(p, "the pixels");     /* no stream of deflate unpacks to more than 1032 times its size */
+    if (raw / 1032 > g->n_packed) return oct__pic_cut(p, "the pixels");     /* deflate packs to 1/1032 at best */
     g->rows = oct__add(&bytes, raw, widest + 8) ? NULL : OCT__NEW(&p->a, unsigned char, bytes);
     g->inflate = OCT__NEW(&p->a, oct__inflate, 1);
     if (!g->rows || !g->inflate) return oct__fail(p->err, OCT_E_MEMORY, "PNG: no memory for %d x %d pixels", p->width, p->height);
     memset(g->rows, 0, widest);
     const char *why = oct__inflate_zlib(g->inflate, g->packed, g->n_packed, g->rows + widest, raw);
-    if (why) return oct__fail(p->err, OCT_E_FORMAT, "PNG: the packed pixels are spoilt: the stream of %zu bytes %s", g->n_packed, why);
+    if (why)
+        return oct__fail(p->err, OCT_E_FORMAT, "PNG: the packed pixels are spoilt: the stream of %zu bytes %s", g->n_packed, why);
     const oct_result r = oct__pic_pixels(p, g->colour & 4 ? 4 : 3);
     return r ? r : oct__png_rows(g);
 }
@@ -6048,7 +6063,8 @@ static oct_result oct__bmp_palette(oct__bmp *b, size_t at) {
     oct__pic *p = b->p;
     const size_t entry = b->header == 12 ? 3 : 4;
     if (b->colours == 0) b->colours = 1u << b->bits;
-    if (b->colours > 65536) return oct__fail(p->err, OCT_E_FORMAT, "BMP: a palette of %u colours, expected at most 65536", b->colours);
+    if (b->colours > 65536)
+        return oct__fail(p->err, OCT_E_FORMAT, "BMP: a palette of %u colours, expected at most 65536", b->colours);
     if (at > p->bytes || (p->bytes - at) / entry < b->colours) return oct__pic_cut(p, "the palette");
     bool ramp = b->colours > 2;                       /* shades of grey in order, which Pillow takes for a grey picture */
     for (size_t i = 0; i < b->colours && i < 256; i++) {
@@ -6066,7 +6082,8 @@ static oct_result oct__bmp_fields(oct__bmp *b, const uint32_t masks[4]) {
     bool good = b->bits == 24 || b->bits == 32;
     b->five_six_five = masks[1] == 0x7E0;
     if (b->bits == 16)
-        good = (masks[0] == 0xF800 && masks[1] == 0x7E0 && masks[2] == 0x1F) || (masks[0] == 0x7C00 && masks[1] == 0x3E0 && masks[2] == 0x1F);
+        good = (masks[0] == 0xF800 && masks[1] == 0x7E0 && masks[2] == 0x1F) ||
+               (masks[0] == 0x7C00 && masks[1] == 0x3E0 && masks[2] == 0x1F);
     for (int k = 0; k < 4 && b->bits != 16; k++) {
         b->byte[k] = -1;
         for (int i = 0; i < b->bits / 8; i++)
@@ -6075,7 +6092,8 @@ static oct_result oct__bmp_fields(oct__bmp *b, const uint32_t masks[4]) {
     }
     if (b->bits == 24) b->byte[3] = -1;
     if (good) return OCT_OK;
-    return oct__fail(p->err, OCT_E_UNSUPPORTED, "BMP: %d bits with the masks %08x %08x %08x %08x: convert it to PNG or JPEG", b->bits,
+    return oct__fail(p->err, OCT_E_UNSUPPORTED, "BMP: %d bits with the masks %08x %08x %08x %08x: convert it to PNG or JPEG",
+                     b->bits,
                      masks[0], masks[1], masks[2], masks[3]);
 }
 static oct_result oct__bmp_layout(oct__bmp *b) {
@@ -6084,7 +6102,8 @@ static oct_result oct__bmp_layout(oct__bmp *b) {
     static const uint32_t fives[4] = { 0x7C00, 0x3E0, 0x1F, 0 };
     const size_t end = 14 + (size_t)b->header;
     if (b->bits == 1 || b->bits == 4 || b->bits == 8) {
-        if (b->compression == OCT__BMP_RAW || (b->compression == OCT__BMP_RLE8 && b->bits == 8) || (b->compression == OCT__BMP_RLE4 && b->bits == 4))
+        if (b->compression == OCT__BMP_RAW || (b->compression == OCT__BMP_RLE8 && b->bits == 8) ||
+            (b->compression == OCT__BMP_RLE4 && b->bits == 4))
             return oct__bmp_palette(b, end);
     } else if (b->bits == 16 || b->bits == 24 || b->bits == 32) {
         const size_t after = b->compression == OCT__BMP_FIELDS && b->header == 40 ? end + 12 : end;
@@ -6100,7 +6119,8 @@ static oct_result oct__bmp_layout(oct__bmp *b) {
             return oct__bmp_fields(b, none ? with_alpha : masks);
         }
     }
-    return oct__fail(p->err, OCT_E_UNSUPPORTED, "BMP: %d bits with compression %u: convert it to PNG or JPEG", b->bits, b->compression);
+    return oct__fail(p->err, OCT_E_UNSUPPORTED, "BMP: %d bits with compression %u: convert it to PNG or JPEG", b->bits,
+                     b->compression);
 }
 static oct_result oct__bmp_header(oct__bmp *b) {
     oct__pic *p = b->p;
@@ -6126,7 +6146,9 @@ static oct_result oct__bmp_header(oct__bmp *b) {
     return r ? r : oct__bmp_layout(b);
 }
 
-static unsigned char *oct__bmp_row(const oct__bmp *b, int y) { return oct__pic_row(b->p, b->top_down ? y : b->p->height - 1 - y); }
+static unsigned char *oct__bmp_row(const oct__bmp *b, int y) {
+    return oct__pic_row(b->p, b->top_down ? y : b->p->height - 1 - y);
+}
 
 /* The n pixels of a row. */
 static void oct__bmp_convert(const oct__bmp *b, const unsigned char *row, size_t n, unsigned char *out) {
@@ -6148,7 +6170,8 @@ static oct_result oct__bmp_raw(oct__bmp *b) {
     oct__pic *p = b->p;
     const size_t used = ((size_t)p->width * (size_t)b->bits + 7) / 8, stride = (used + 3) & ~(size_t)3;
     size_t need;                                      /* the last row's padding may be missing */
-    if (oct__mul(&need, stride, (size_t)p->height - 1) || oct__add(&need, need, used) || b->at > p->bytes || p->bytes - b->at < need)
+    if (oct__mul(&need, stride, (size_t)p->height - 1) || oct__add(&need, need, used) || b->at > p->bytes ||
+        p->bytes - b->at < need)
         return oct__pic_cut(p, "the pixels");
     const oct_result r = oct__pic_pixels(p, b->bits > 16 && b->byte[3] >= 0 ? 4 : 3);
     for (int y = 0; !r && y < p->height; y++)
@@ -6219,7 +6242,8 @@ static oct_result oct__pnm_number(oct__pnm *f, const char *name, uint32_t limit,
     const size_t begin = f->at;
     for (; f->at < p->bytes && p->data[f->at] >= '0' && p->data[f->at] <= '9'; f->at++) {
         v = v * 10 + (uint32_t)(p->data[f->at] - '0');
-        if (v > limit) return oct__fail(p->err, OCT_E_FORMAT, "PNM: %s at byte %zu: %u or more, expected at most %u", name, begin, v, limit);
+        if (v > limit)
+            return oct__fail(p->err, OCT_E_FORMAT, "PNM: %s at byte %zu: %u or more, expected at most %u", name, begin, v, limit);
     }
     if (f->at == begin) return oct__fail(p->err, OCT_E_FORMAT, "PNM: %s at byte %zu: no number", name, begin);
     *out = v;
@@ -6254,7 +6278,8 @@ static oct_result oct__pnm_scale(oct__pnm *f) {
     f->scale = OCT__NEW(&f->p->a, unsigned char, n);
     if (!f->scale) return oct__fail(f->p->err, OCT_E_MEMORY, "PNM: no memory for a table of %u bytes", n);
     const bool grey = f->kind == 2 || f->kind == 5, high = grey && f->max > 255;     /* grey of 16 bits: the high byte */
-    for (uint32_t v = 0; v < n; v++) f->scale[v] = (unsigned char)(high ? oct__pnm_round(v, f->max, 65535) >> 8 : oct__pnm_round(v, f->max, 255));
+    for (uint32_t v = 0; v < n; v++)
+        f->scale[v] = (unsigned char)(high ? oct__pnm_round(v, f->max, 65535) >> 8 : oct__pnm_round(v, f->max, 255));
     return OCT_OK;
 }
 /* The next sample of a plain file. */
@@ -6284,8 +6309,10 @@ static oct_result oct__pnm_rows(oct__pnm *f, size_t samples, size_t stride) {
             if (!row) {
                 const oct_result r = oct__pnm_plain(f, &v);
                 if (r) return r;
+            } else if (f->kind == 4) {
+                v = row[i / 8] >> (7 - i % 8) & 1 ? 0 : 255;
             } else {
-                v = f->kind == 4 ? (row[i / 8] >> (7 - i % 8) & 1 ? 0 : 255) : f->scale[f->max > 255 ? oct__be16(row + 2 * i) : row[i]];
+                v = f->scale[f->max > 255 ? oct__be16(row + 2 * i) : row[i]];
             }
             *out++ = v;
             if (samples == 1) *out++ = v, *out++ = v;
@@ -6303,7 +6330,8 @@ static oct_result oct__pnm_decode(oct__pic *p) {
     const size_t stride = f.kind < 4 ? 0 : f.kind == 4 ? (width + 7) / 8 : f.max > 255 ? 2 * width : width;
     const size_t least = f.kind == 1 ? width : f.kind < 4 ? 2 * width : stride;       /* plain samples: a digit and a space */
     size_t need;
-    if (oct__mul(&need, least, (size_t)p->height) || p->bytes - f.at < need - (f.kind == 2 || f.kind == 3)) return oct__pic_cut(p, "the pixels");
+    if (oct__mul(&need, least, (size_t)p->height) || p->bytes - f.at < need - (f.kind == 2 || f.kind == 3))
+        return oct__pic_cut(p, "the pixels");
     r = oct__pnm_scale(&f);
     if (!r) r = oct__pic_pixels(p, 3);
     if (!r) r = oct__pnm_rows(&f, samples, stride);
@@ -6337,7 +6365,7 @@ typedef struct oct__jpeg_part {
     int            blocks_w, blocks_h, stored_w;      /* blocks */
     int            dc;                                /* of the block before */
     bool           latched;
-    signed char    sent[64];                          /* progressive: the bit down to which a coefficient is known; -1: not at all */
+    signed char    sent[64];                          /* progressive: the bit down to which each is known; -1: not at all */
     uint16_t       quant[64];
     unsigned char *samples;                           /* [stored_h * 8, stored_w * 8] */
     int16_t       *coefs;                             /* [stored_h, stored_w, 64], progressive alone */
@@ -6360,8 +6388,9 @@ typedef struct oct__jpeg {
 } oct__jpeg;
 
 static const unsigned char oct__jpeg_zigzag[64] = {
-    0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,  12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6,  7,  14, 21, 28,
-    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63 };
+    0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,  12, 19, 26, 33, 40, 48,
+    41, 34, 27, 20, 13, 6,  7,  14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23,
+    30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63 };
 
 /* counts [16] of codes by length, symbols [n].  False: no prefix code; one of all ones is none either. */
 static bool oct__jpeg_code_build(oct__jpeg_code *c, const unsigned char *counts, const unsigned char *symbols, size_t n) {
@@ -6646,7 +6675,8 @@ static oct_result oct__jpeg_resume(oct__jpeg *g, int k) {
     const int marker = oct__jpeg_marker(p, &at);
     if (!marker) return oct__pic_cut(p, "the pixels");
     if (marker != 0xD0 + (k & 7))
-        return oct__fail(p->err, OCT_E_FORMAT, "JPEG: marker %02X at byte %zu, expected restart marker %02X", marker, at, 0xD0 + (k & 7));
+        return oct__fail(p->err, OCT_E_FORMAT, "JPEG: marker %02X at byte %zu, expected restart marker %02X", marker, at,
+                         0xD0 + (k & 7));
     oct__jpeg_begin_data(g, p->data + at + 1);
     return OCT_OK;
 }
@@ -6661,7 +6691,8 @@ static bool oct__jpeg_unit(oct__jpeg *g, int x, int y) {
 }
 static oct_result oct__jpeg_data(oct__jpeg *g) {
     oct__pic *p = g->p;
-    const int across = g->n_scan == 1 ? g->scan[0]->blocks_w : g->units_w, down = g->n_scan == 1 ? g->scan[0]->blocks_h : g->units_h;
+    const bool alone = g->n_scan == 1;
+    const int across = alone ? g->scan[0]->blocks_w : g->units_w, down = alone ? g->scan[0]->blocks_h : g->units_h;
     int left = g->restart, k = 0;
     oct__jpeg_begin_data(g, p->data + g->at);
     for (int y = 0; y < down; y++) {
@@ -6673,7 +6704,8 @@ static oct_result oct__jpeg_data(oct__jpeg *g) {
             }
             if (!oct__jpeg_unit(g, x, y))
                 return g->bits.pad > g->bits.n ? oct__pic_cut(p, "the pixels") :
-                       oct__fail(p->err, OCT_E_FORMAT, "JPEG: the data near byte %zu are spoilt: a code that there is not", (size_t)(g->bits.in - p->data));
+                       oct__fail(p->err, OCT_E_FORMAT, "JPEG: the data near byte %zu are spoilt: a code that there is not",
+                                 (size_t)(g->bits.in - p->data));
         }
         if (g->bits.pad > g->bits.n) return oct__pic_cut(p, "the pixels");
     }
@@ -6687,8 +6719,10 @@ static oct_result oct__jpeg_quant(oct__jpeg *g, const unsigned char *d, size_t n
     while (n > 0) {
         const size_t wide = d[0] >> 4, bytes = 1 + 64 * (wide + 1);
         const int k = d[0] & 15;
-        if (wide > 1 || k > 3 || n < bytes) return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: table %02x of divisors with %zu bytes", d[0], n);
-        for (size_t i = 0; i < 64; i++) g->tables[k][oct__jpeg_zigzag[i]] = (uint16_t)(wide ? oct__be16(d + 1 + 2 * i) : d[1 + i]);
+        if (wide > 1 || k > 3 || n < bytes)
+            return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: table %02x of divisors with %zu bytes", d[0], n);
+        for (size_t i = 0; i < 64; i++)
+            g->tables[k][oct__jpeg_zigzag[i]] = (uint16_t)(wide ? oct__be16(d + 1 + 2 * i) : d[1 + i]);
         g->table_set[k] = true;
         d += bytes;
         n -= bytes;
@@ -6718,7 +6752,8 @@ static oct_result oct__jpeg_plan(oct__jpeg *g) {
     for (int i = 0; i < g->n_parts; i++) {
         oct__jpeg_part *t = &g->parts[i];
         if (g->h_max % t->h || g->v_max % t->v)
-            return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: component %d is sampled %d x %d of %d x %d: convert it to PNG", i, t->h, t->v, g->h_max, g->v_max);
+            return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: component %d is sampled %d x %d of %d x %d: convert it to PNG",
+                             i, t->h, t->v, g->h_max, g->v_max);
         t->wide = oct__jpeg_up(p->width * t->h, g->h_max);
         t->high = oct__jpeg_up(p->height * t->v, g->v_max);
         t->blocks_w = oct__jpeg_up(t->wide, 8);
@@ -6742,12 +6777,15 @@ static oct_result oct__jpeg_plan(oct__jpeg *g) {
 static oct_result oct__jpeg_frame(oct__jpeg *g, int marker, const unsigned char *d, size_t n) {
     oct__pic *p = g->p;
     if (g->n_parts) return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a second frame header at byte %zu", g->at);
-    if (n < 6 || n != 6 + 3 * (size_t)d[5]) return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a frame header of %zu bytes, expected 6 and 3 a component", n);
+    if (n < 6 || n != 6 + 3 * (size_t)d[5])
+        return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a frame header of %zu bytes, expected 6 and 3 a component", n);
     const int n_parts = d[5];
     if (d[0] != 8) return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: %d bits a sample, expected 8: convert it to PNG", d[0]);
     if (n_parts == 4) return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: four components (CMYK): convert it to PNG");
-    if (n_parts != 1 && n_parts != 3) return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: %d components, expected 1 or 3", n_parts);
-    if (oct__be16(d + 1) == 0) return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: the height stands behind the pixels: convert it to PNG");
+    if (n_parts != 1 && n_parts != 3)
+        return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: %d components, expected 1 or 3", n_parts);
+    if (oct__be16(d + 1) == 0)
+        return oct__fail(p->err, OCT_E_UNSUPPORTED, "JPEG: the height stands behind the pixels: convert it to PNG");
     const oct_result r = oct__pic_size(p, oct__be16(d + 3), oct__be16(d + 1));
     if (r) return r;
     g->progressive = marker == 0xC2;
@@ -6758,7 +6796,9 @@ static oct_result oct__jpeg_frame(oct__jpeg *g, int marker, const unsigned char 
         t->v = d[7 + 3 * i] & 15;
         t->table = d[8 + 3 * i];
         if (t->h < 1 || t->h > 4 || t->v < 1 || t->v > 4 || t->table > 3)
-            return oct__fail(p->err, OCT_E_FORMAT, "JPEG: component %d: sampled %d x %d with table %d, expected 1 to 4 and up to 3", i, t->h, t->v, t->table);
+            return oct__fail(p->err, OCT_E_FORMAT,
+                             "JPEG: component %d: sampled %d x %d with table %d, expected 1 to 4 and up to 3", i, t->h, t->v,
+                             t->table);
         g->h_max = OCT__MAX(g->h_max, t->h);
         g->v_max = OCT__MAX(g->v_max, t->v);
     }
@@ -6770,11 +6810,14 @@ static oct_result oct__jpeg_frame(oct__jpeg *g, int marker, const unsigned char 
 static oct_result oct__jpeg_progress(oct__jpeg *g) {
     const bool dc = g->from == 0;
     if ((dc ? g->to != 0 : g->n_scan != 1) || g->from > g->to || g->to > 63 || g->low > 13 || (g->high && g->high != g->low + 1))
-        return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: a scan of coefficients %d to %d, bits %d to %d, which there is not", g->from, g->to, g->high, g->low);
+        return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: a scan of coefficients %d to %d, bits %d to %d, which there is not",
+                         g->from, g->to, g->high, g->low);
     for (int i = 0; i < g->n_scan; i++)
         for (int k = g->from; k <= g->to; k++) {
             if (g->scan[i]->sent[k] != (g->high ? g->high : -1))
-                return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: a scan brings bit %d of coefficient %d, which is known to bit %d", g->low, k, g->scan[i]->sent[k]);
+                return oct__fail(g->p->err, OCT_E_FORMAT,
+                                 "JPEG: a scan brings bit %d of coefficient %d, which is known to bit %d", g->low, k,
+                                 g->scan[i]->sent[k]);
             g->scan[i]->sent[k] = (signed char)g->low;
         }
     for (int i = 0; i < g->n_scan; i++) g->visits += (uint64_t)g->scan[i]->blocks_w * (uint64_t)g->scan[i]->blocks_h;
@@ -6797,7 +6840,8 @@ static oct_result oct__jpeg_scan_part(oct__jpeg *g, int id, int codes) {
     t->ac_code = codes & 15;
     const bool need_dc = !g->progressive || (g->from == 0 && g->high == 0), need_ac = !g->progressive || g->from > 0;
     if (t->dc_code > 3 || t->ac_code > 3 || (need_dc && !g->dc[t->dc_code].set) || (need_ac && !g->ac[t->ac_code].set))
-        return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a scan needs the tables of codes %d and %d, which have not come", t->dc_code, t->ac_code);
+        return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a scan needs the tables of codes %d and %d, which have not come",
+                         t->dc_code, t->ac_code);
     if (!t->latched && !g->table_set[t->table])
         return oct__fail(p->err, OCT_E_FORMAT, "JPEG: a scan needs the table of divisors %d, which has not come", t->table);
     if (t->latched && !g->progressive) return oct__fail(p->err, OCT_E_FORMAT, "JPEG: component %d comes twice", id);
@@ -6823,13 +6867,15 @@ static oct_result oct__jpeg_scan(oct__jpeg *g, const unsigned char *d, size_t n)
         r = oct__jpeg_scan_part(g, d[1 + 2 * i], d[2 + 2 * i]);
         if (!r) blocks += g->scan[i]->h * g->scan[i]->v;
     }
-    if (!r && count > 1 && blocks > 10) r = oct__fail(p->err, OCT_E_FORMAT, "JPEG: %d blocks a unit, expected at most 10", blocks);
+    if (!r && count > 1 && blocks > 10)
+        r = oct__fail(p->err, OCT_E_FORMAT, "JPEG: %d blocks a unit, expected at most 10", blocks);
     if (!r && g->progressive) r = oct__jpeg_progress(g);
     return r ? r : oct__jpeg_data(g);
 }
 static oct_result oct__jpeg_refuse(const oct__jpeg *g, int marker) {
     const char *what = marker == 0xC3 ? "lossless" : marker == 0xDC ? "with its height behind the pixels" :
-                       marker >= 0xC9 && marker <= 0xCF ? "with arithmetic codes" : marker >= 0xC5 && marker <= 0xC7 ? "hierarchical" : NULL;
+                       marker >= 0xC9 && marker <= 0xCF ? "with arithmetic codes" :
+                       marker >= 0xC5 && marker <= 0xC7 ? "hierarchical" : NULL;
     if (what) return oct__fail(g->p->err, OCT_E_UNSUPPORTED, "JPEG: %s, which is not read: convert it to PNG", what);
     return oct__fail(g->p->err, OCT_E_FORMAT, "JPEG: marker %02X at byte %zu, which stands for nothing", marker, g->at);
 }
@@ -6947,7 +6993,8 @@ static oct_result oct__jpeg_pixels(oct__jpeg *g) {
     for (int i = 0; i < g->n_parts && g->progressive; i++) {
         const oct__jpeg_part *t = &g->parts[i];
         for (int y = 0; y < t->blocks_h; y++)
-            for (int x = 0; x < t->blocks_w; x++) oct__jpeg_samples(t, t->coefs + ((size_t)y * (size_t)t->stored_w + (size_t)x) * 64, x, y);
+            for (int x = 0; x < t->blocks_w; x++)
+                oct__jpeg_samples(t, t->coefs + ((size_t)y * (size_t)t->stored_w + (size_t)x) * 64, x, y);
     }
     g->rows = (unsigned char *)oct__alloc_n(&p->a, wide, (size_t)g->n_parts);
     if (!g->rows) return oct__fail(p->err, OCT_E_MEMORY, "JPEG: no memory for rows of %d pixels", p->width);
@@ -6955,7 +7002,8 @@ static oct_result oct__jpeg_pixels(oct__jpeg *g) {
     for (int y = 0; y < p->height && !r; y++) {
         const unsigned char *row[3];
         unsigned char *out = oct__pic_row(p, y);
-        for (int i = 0; i < 3; i++) row[i] = i < g->n_parts ? oct__jpeg_row(g, &g->parts[i], y, g->rows + wide * (size_t)i) : row[0];
+        for (int i = 0; i < 3; i++)
+            row[i] = i < g->n_parts ? oct__jpeg_row(g, &g->parts[i], y, g->rows + wide * (size_t)i) : row[0];
         if (g->n_parts == 3 && !rgb) oct__jpeg_rgb(row[0], row[1], row[2], p->width, out);
         else
             for (int x = 0; x < p->width; x++)
@@ -7013,10 +7061,13 @@ static oct_result oct__pic_decode(oct__pic *p) {
     if (!kind) {
         unsigned char b[4] = { 0, 0, 0, 0 };
         memcpy(b, p->data, OCT__MIN(p->bytes, sizeof b));
-        return oct__fail(p->err, OCT_E_FORMAT, "no picture that is known: %zu bytes from %02x %02x %02x %02x on, expected PNG, JPEG, BMP or PNM",
+        return oct__fail(p->err, OCT_E_FORMAT,
+                         "no picture that is known: %zu bytes from %02x %02x %02x %02x on, expected PNG, JPEG, BMP or PNM",
                          p->bytes, b[0], b[1], b[2], b[3]);
     }
-    if (!kind->decode) return oct__fail(p->err, OCT_E_UNSUPPORTED, "this is a %s file, which is not read: convert it to PNG or JPEG", kind->name);
+    if (!kind->decode)
+        return oct__fail(p->err, OCT_E_UNSUPPORTED, "this is a %s file, which is not read: convert it to PNG or JPEG",
+                         kind->name);
     p->format = kind->name;
     return kind->decode(p);
 }
@@ -7055,7 +7106,8 @@ static oct_result oct__pic_finish(oct__pic *p, oct_picture *out) {
     return OCT_OK;
 }
 
-OCT_API oct_result oct_picture_open_memory(oct_picture *out, const void *bytes, size_t n, const oct_picture_desc *desc, oct_error *err) {
+OCT_API oct_result oct_picture_open_memory(oct_picture *out, const void *bytes, size_t n, const oct_picture_desc *desc,
+                                           oct_error *err) {
     oct__pic p;
     const oct_result r = oct__pic_begin(&p, out, desc, err);
     if (r) return r;
@@ -7075,7 +7127,8 @@ OCT_API oct_result oct_picture_open(oct_picture *out, const char *path, const oc
 #else
     oct__file f;
     if ((r = oct__file_open(&f, path, "a picture", err)) != OCT_OK) return r;
-    const uint64_t limit = OCT__MIN((uint64_t)p.max_pixels, UINT64_MAX / 32) * 16 + (1u << 24);     /* the densest format, and as much as a file says besides */
+    /* the loosest format, and what a file says besides */
+    const uint64_t limit = OCT__MIN((uint64_t)p.max_pixels, UINT64_MAX / 32) * 16 + (1u << 24);
     unsigned char *data = f.bytes > limit || f.bytes > SIZE_MAX ? NULL : (unsigned char *)oct__alloc(&p.a, (size_t)f.bytes);
     if (f.bytes > limit)
         r = oct__fail(err, OCT_E_LIMIT, "'%s': %llu bytes, more than a picture within the limit has (%llu)", oct__path_tail(path),
@@ -7097,7 +7150,8 @@ static oct_result oct__pic_left_out(oct_picture *out, oct_error *err) {
     if (out) memset(out, 0, sizeof *out);
     return oct__fail(err, OCT_E_UNSUPPORTED, "built with OCTAVIUS_NO_PICTURES: picture files are not read");
 }
-OCT_API oct_result oct_picture_open_memory(oct_picture *out, const void *bytes, size_t n, const oct_picture_desc *desc, oct_error *err) {
+OCT_API oct_result oct_picture_open_memory(oct_picture *out, const void *bytes, size_t n, const oct_picture_desc *desc,
+                                           oct_error *err) {
     OCT__UNUSED(bytes), OCT__UNUSED(n), OCT__UNUSED(desc);
     return oct__pic_left_out(out, err);
 }
@@ -7113,7 +7167,8 @@ OCT_API oct_result oct_picture_upright(oct_picture *picture, oct_error *err) {
         err->code = OCT_OK;
         err->message[0] = 0;
     }
-    if (!picture || !picture->image.pixels) return oct__fail(err, OCT_E_ARG, "picture: %s, expected an open one", picture ? "closed" : "NULL");
+    if (!picture || !picture->image.pixels)
+        return oct__fail(err, OCT_E_ARG, "picture: %s, expected an open one", picture ? "closed" : "NULL");
     const oct_image m = picture->image;
     const int turn = picture->orientation;
     if (turn < 1 || turn > 8) return oct__fail(err, OCT_E_ARG, "orientation: %d, expected 1 to 8", turn);
@@ -7127,7 +7182,8 @@ OCT_API oct_result oct_picture_upright(oct_picture *picture, oct_error *err) {
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++, to += c) {
             const int across = swapped ? y : x, down = swapped ? x : y;
-            const size_t column = (size_t)(from_right ? m.width - 1 - across : across), row = (size_t)(from_bottom ? m.height - 1 - down : down);
+            const size_t column = (size_t)(from_right ? m.width - 1 - across : across);
+            const size_t row = (size_t)(from_bottom ? m.height - 1 - down : down);
             const unsigned char *from = m.pixels + row * stride + column * c;
             to[0] = from[0];
             to[1] = from[1];
