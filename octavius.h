@@ -6905,7 +6905,8 @@ static oct_result oct__jpeg_segment(oct__jpeg *g, int marker, const unsigned cha
     default: return marker >= 0xE0 && (marker < 0xF0 || marker == 0xFE) ? OCT_OK : oct__jpeg_refuse(g, marker);
     }
 }
-/* Whether every component has come; a progressive picture is complete only where the file says that it ends. */
+/* Whether every component has come; a progressive picture is complete only where the file says that it ends.  One that ends
+ * without some coefficients is shown as it is: libjpeg would smooth the edges of its blocks. */
 static bool oct__jpeg_complete(const oct__jpeg *g, bool ended) {
     for (int i = 0; i < g->n_parts; i++)
         if (!g->parts[i].latched || (g->progressive && g->parts[i].sent[0] < 0)) return false;
