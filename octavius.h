@@ -7832,7 +7832,6 @@ static oct_result oct__vit_bind_clip(const oct__vit_binder *b) {
     if (!has) return oct__fail(b->err, OCT_E_UNSUPPORTED, "metadata 'clip.has_vision_encoder': false, expected true");
     v->gelu = gelu ? OCT__GELU_TANH : silu ? OCT__GELU_SILU : OCT__GELU_QUICK;
     v->prep.resize = OCT__RESIZE_PAD;
-    v->first_row = 1;
     return oct__vit_clip_blocks(b);
 }
 /* What ours say. */
@@ -7924,6 +7923,7 @@ static oct_result oct__vit_bind_ends(const oct__vit_binder *b) {
         (r = oct__vit_vec(b, -1, "v.class_embd", "", 1, v->n_embd, false, &v->cls)) != OCT_OK)
         return r;
     v->n_cls = v->cls ? 1 : 0;
+    if (b->clip) v->first_row = v->n_cls;               /* llama.cpp keeps all patches */
     v->n_row = v->n_patch + v->n_cls;
     if (v->n_row <= v->first_row)
         return oct__fail(b->err, OCT_E_FORMAT, "tensor 'v.class_embd': missing, and one patch alone leaves no row");

@@ -391,6 +391,10 @@ TEST(vision, mmproj_keys) {
     CHECK_INT(vision_run_edit(&g, "clip 1 feature_layer 3", seen, &err), OCT_E_FORMAT);
     CHECK_STR(err.message, "metadata 'clip.vision.feature_layer': 3, expected an integer from 1 to 2");
     golden_close(&g);
+    if (golden_open(&g, "vit-siglip")) {                    /* without a class token, all rows are patches */
+        if (CHECK_INT(vision_run_edit(&g, "clip 1", seen, &err), OCT_OK)) CHECK_INT(seen->rows[seen->n - 1], 16);
+        golden_close(&g);
+    }
     free(seen);
     free(own);
 }
