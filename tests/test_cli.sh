@@ -461,6 +461,18 @@ if [ -x "$B/octavius-inspect" ]; then
     ok dump_no_capacity_rule code 2
     look_into dump "$model" --image "$dir/a.ppm" -p x --all -o "$dir/dump"
     ok dump_no_tower code 3
+    rm -rf "$dir/dump"                                       # a tower without a text model
+    look_into dump tests/golden/vit-plain.gguf --image "$dir/a.ppm" --all -o "$dir/dump"
+    ok dump_tower code 0
+    ok dump_tower_head test -s "$dir/dump/v.head.npy"
+    ok dump_tower_blocks test -s "$dir/dump/v.blk.1.out.npy"
+    look_into dump tests/golden/vit-clip.gguf --image "$dir/a.ppm" --stage mm.out -o "$dir/mm.npy"
+    ok dump_tower_stage test -s "$dir/mm.npy"
+    look_into dump tests/golden/vit-clip.gguf --image "$dir/a.ppm" --stage logits -o "$dir/logits.npy"
+    ok dump_tower_other_stage code 2
+    look_into dump tests/golden/vit-clip.gguf -p hello --all -o "$dir/dump"
+    ok dump_tower_no_picture code 2
+    ok dump_tower_no_picture_said err_has 'expected --image'
     look_into stages "$dir/moe.gguf" --mmproj "$tower"
     ok stages out_has 'v.selected'
     look_into stages "$model"

@@ -688,7 +688,7 @@ static int run_logits(const args *a) {
 
 /* Which stages there are is what one token shows, and one pixel where there is an image encoder. */
 static int run_stages(const args *a) {
-    static const char any[] = "v.pixels\nv.patch\nv.pre_ln\nv.blk.N.out\nv.selected\nmm.out\n"
+    static const char any[] = "v.pixels\nv.patch\nv.pre_ln\nv.blk.N.out\nv.selected\nv.post_ln\nv.head\nmm.out\n"
                               "embd\nblk.N.attn_norm\nblk.N.q\nblk.N.k\nblk.N.v\nblk.N.attn_out\nblk.N.router\nblk.N.ffn_out\nblk.N.out\n"
                               "output_norm\nlogits\nids\nlogits_step\n";
     oct_model *m = NULL;
@@ -825,6 +825,67 @@ static int dump_model_check(const oct_model *m, const args *a) {
     if (a->capacity && info.n_expert == 0) return fail(EXIT_MODEL, "%s: --capacity cannot be used, the file has no experts", a->file);
     return EXIT_OK;
 }
+/* --- a picture encoder without a text model -------------------------------------------------------- */
+
+/* *alone: the file holds an encoder and no vocabulary. */
+static int tower_alone(const args *a, int *alone) {
+    oct_model *m = NULL;
+    const int r = open_model(&m, a, OCT_LOAD_DIRECTORY);
+    *alone = !r && oct__vit_in(&m->gguf) && !oct__gguf_find(&m->gguf, "tokenizer.ggml.model");
+    oct_model_close(m);
+    return r;
+}
+static int tower_images(const args *a, const oct_model *m, const oct__vit *v, collector *c) {
+    const size_t n = (size_t)oct__vit_tokens(v) * (size_t)v->n_out;
+    oct__vit_watch watch;
+    oct__compute compute;
+    oct_error err;
+    int r = EXIT_OK;
+    float *out = (float *)malloc((n + 1) * sizeof *out);                        /* [tokens, n_out] */
+    if (!out) return fail(EXIT_MEMORY, "no memory for %zu numbers of a picture", n);
+    memset(&watch, 0, sizeof watch);
+    memset(&compute, 0, sizeof compute);
+    watch.stage = collector_stage;
+    watch.stage_user = c;
+    compute.k = oct__kernels_pick(a->isa);
+    compute.pool.n_threads = a->threads ? a->threads : OCT__MIN(oct__threads_default(NULL), 256);
+    compute.exact = true;
+    compute.abort = collector_abort;
+    compute.abort_user = c;
+    for (int i = 0; i < a->n_images && !r; i++) {
+        oct_picture picture;
+        if ((r = picture_open(&picture, a->images[i])) != EXIT_OK) break;
+        if (oct__vit_encode(v, &compute, &m->desc.allocator, &picture.image, NULL, &watch, out, &err) || c->failed) r = fail_run(a, c, &err);
+        oct_picture_close(&picture);
+    }
+    free(out);
+    return r;
+}
+/* All stages that pictures have here, v.head of a classifier among them. */
+static int dump_tower(const args *a) {
+    oct_model *m = NULL;
+    oct__vit v;
+    oct_error err;
+    collector c;
+    struct stat st;
+    memset(&v, 0, sizeof v);
+    memset(&c, 0, sizeof c);
+    c.wanted = a->stage;
+    c.out = a->out;
+    if (!a->n_images || a->ids) return fail(EXIT_USAGE, "dump: %s holds a picture encoder alone, expected --image", a->file);
+    int r = open_model(&m, a, OCT_LOAD_DIRECTORY);
+    if (!r && oct__vit_load(&v, &m->gguf, &m->desc.allocator, 0, &err)) r = fail_with(a->file, &err);
+    if (!r && a->all && make_folder(a->out) != 0 && (stat(a->out, &st) != 0 || !S_ISDIR(st.st_mode)))
+        r = fail(EXIT_RUNTIME, "%s: cannot be made a folder", a->out);
+    if (!r) r = tower_images(a, m, &v, &c);
+    if (!r && !a->all && c.n == 0) r = fail(EXIT_USAGE, "--stage: '%s' is no stage of this run", a->stage);
+    if (r && c.n && !a->all) remove(a->out);
+    if (m) oct__vit_free(&v, &m->desc.allocator);
+    oct_model_close(m);
+    collector_free(&c);
+    return r;
+}
+
 static int run_dump(args *a) {
     oct_model *m = NULL;
     oct_session *s = NULL;
@@ -834,7 +895,9 @@ static int run_dump(args *a) {
     struct stat st;
     memset(&c, 0, sizeof c);
     a->exact = 1;
-    int r = dump_check(a);
+    int alone = 0, r = dump_check(a);
+    if (!r && !a->mmproj) r = tower_alone(a, &alone);
+    if (!r && alone) return dump_tower(a);
     if (!r && a->ids) r = ids_of(a, &ids);
     if (!r) r = open_model(&m, a, OCT_LOAD_ALL);
     if (!r) r = dump_model_check(m, a);
