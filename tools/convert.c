@@ -307,7 +307,7 @@ static oct_string text_name(oct_string name, pool *p) {
 static bool text_tower(oct_string *name) {
     return name_cut(name, "model.image_tower.image_tower.vision_model.") || name_cut(name, "model.vision_tower.vision_tower.vision_model.") ||
            name_cut(name, "transformer.image_tower.image_tower.vision_model.") || name_cut(name, "model.vision_tower.vision_model.") ||
-           name_cut(name, "vision_tower.vision_model.");
+           name_cut(name, "vision_tower.vision_model.") || name_cut(name, "model.vision_tower.") || name_cut(name, "vision_tower.");
 }
 static oct_result unknown(job *j, const checkpoint_tensor *t) {
     return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: tensor '%.*s' has no place in the output (--ignore leaves it out)", t->file->path, OCT__S(t->name));
@@ -638,10 +638,12 @@ static double first_real(const json *c, const char *a, const char *b, double non
 }
 /* Positions stretched in long-context variants. */
 static oct_result write_rope_scaling(job *j) {
-    const json *s = json_get(j->text, "rope_scaling");
-    const oct_string type = json_text(json_get(s, "type"), "");
+    const json *s = json_get(j->text, "rope_scaling"), *kind;
     char key[64];
-    if (!s) return OCT_OK;
+    if (!s) s = json_get(j->text, "rope_parameters");
+    kind = json_get(s, "type");
+    const oct_string type = json_text(kind ? kind : json_get(s, "rope_type"), "default");
+    if (oct__str_is(type, "default")) return OCT_OK;
     if (!oct__str_is(type, "linear"))
         return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling of type '%.*s', expected linear", j->a.source, OCT__S(type));
     snprintf(key, sizeof key, "%s.rope.scaling.type", j->arch);
@@ -651,15 +653,17 @@ static oct_result write_rope_scaling(job *j) {
 static oct_result write_text_keys(job *j) {
     const json *c = j->text;
     const bool norms = is(j, "phi2") || is(j, "stablelm");
-    const double share = is(j, "phi2") ? json_real(json_get(c, "partial_rotary_factor"), 0.5)
-                       : is(j, "stablelm") ? first_real(c, "rope_pct", "partial_rotary_factor", 0.25) : 1.0;
+    const json *rope = json_get(c, "rope_parameters");     /* where transformers 5 keeps what stood beside it before */
+    const double theta = json_real(json_get(rope, "rope_theta"), first_real(c, "rope_theta", "rotary_emb_base", 10000.0));
+    const double stated = json_real(json_get(rope, "partial_rotary_factor"), first_real(c, "partial_rotary_factor", "rope_pct", -1.0));
+    const double share = is(j, "phi2") ? stated < 0.0 ? 0.5 : stated : is(j, "stablelm") ? stated < 0.0 ? 0.25 : stated : 1.0;
     char key[64];
     oct_result r;
     if ((r = key_arch(j, "context_length", json_int(json_get(c, "max_position_embeddings"), json_int(json_get(c, "seq_length"), 2048)))) != OCT_OK ||
         (r = key_arch(j, "embedding_length", j->n_embd)) != OCT_OK || (r = key_arch(j, "block_count", j->n_layer)) != OCT_OK ||
         (r = key_arch(j, "feed_forward_length", j->n_ff)) != OCT_OK || (r = key_arch(j, "attention.head_count", j->n_head)) != OCT_OK ||
         (r = key_arch(j, "attention.head_count_kv", j->n_kv)) != OCT_OK ||
-        (r = key_arch_f32(j, "rope.freq_base", first_real(c, "rope_theta", "rotary_emb_base", 10000.0))) != OCT_OK ||
+        (r = key_arch_f32(j, "rope.freq_base", theta)) != OCT_OK ||
         (r = key_arch(j, "rope.dimension_count", (int64_t)(share * (double)j->d_head))) != OCT_OK)
         return r;
     if (norms) r = key_arch_f32(j, "attention.layer_norm_epsilon", first_real(c, "norm_eps", "layer_norm_eps", 1e-5));
@@ -797,13 +801,14 @@ static oct_result place_tower(job *j, tower_kind *kind) {
     const checkpoint *c = &j->tower;
     uint32_t at;
     const bool openai = names_find(&c->by_name, oct__str("visual.conv1.weight"), &at), timm = names_find(&c->by_name, oct__str("blocks.0.attn.qkv.weight"), &at);
+    const bool bare = names_find(&c->by_name, oct__str("embeddings.patch_embedding.weight"), &at);
     *kind = openai ? TOWER_OPENAI : timm ? TOWER_TIMM : TOWER_CLIP;
     for (size_t i = 0; i < c->n; i++) {
         checkpoint_tensor *t = &c->tensors[i];
         oct_string name = t->name;
         bool found = name_ignored(j, name);
         oct_result r = OCT_OK;
-        const bool inside = timm || (openai ? name_cut(&name, "visual.") : name_cut(&name, "vision_model.") || text_tower(&name));
+        const bool inside = timm || bare || (openai ? name_cut(&name, "visual.") : name_cut(&name, "vision_model.") || text_tower(&name));
         if (!found && inside) r = rule_apply(j, timm ? timm_rules : openai ? openai_rules : tower_rules, name, t, &found);
         for (size_t k = 0; !found && !inside && k < sizeof tower_others / sizeof tower_others[0]; k++) found = name_like(name, tower_others[k]);
         if (r || !found) return r ? r : unknown(j, t);
