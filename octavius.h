@@ -8260,7 +8260,7 @@ typedef struct oct__moe_scratch {
     float      *logits;                    /* [n_tok, n_expert] */
     int32_t    *chosen;                    /* [n_tok, k] experts, best first */
     float      *weights;                   /* [n_tok, k]; 0: dropped, not computed */
-    int32_t    *row;                       /* [n_tok, k] where the choice's result lies */
+    int32_t    *row;                       /* [n_tok, k] where the choice's result lies; of those with a weight */
     int32_t    *token;                     /* [n_tok * k] of each row */
     int32_t    *taken;                     /* [n_expert] */
     float      *x;                         /* [n_tok * k, n_embd] tokens by expert, then the results */
@@ -8377,7 +8377,7 @@ static void oct__route_task(void *arg, int task) {
 static void oct__moe_route(oct__moe_run *run, bool capacity) {
     const oct__moe_scratch *s = run->s;
     run->counter = 0;
-    oct__parallel_if(run->c, (size_t)run->n_tok * (size_t)run->n_embd * OCT__PANEL, oct__route_task, run);
+    oct__parallel_if(run->c, (size_t)run->n_tok * (size_t)run->n_embd * (size_t)run->moe->n_expert, oct__route_task, run);
     if (capacity) oct__route_drop(run->rule, s->chosen, s->weights, run->n_tok, run->moe->n_expert, s->taken);
     for (int t = 0; t < run->n_tok; t++) oct__route_weigh(run->rule, s->weights + (size_t)t * (size_t)run->rule->k);
 }
@@ -8475,8 +8475,9 @@ static void oct__moe_join_task(void *arg, int task) {
         float *y = run->y + (size_t)t * cols;
         memset(y, 0, cols * sizeof *y);
         for (int i = t * run->rule->k; i < (t + 1) * run->rule->k; i++) {
-            const float w = s->weights[i], *from = s->x + (size_t)s->row[i] * cols;
-            if (w == 0.0f) continue;
+            const float w = s->weights[i];
+            if (w == 0.0f) continue;                                    /* dropped: it has no row */
+            const float *from = s->x + (size_t)s->row[i] * cols;
             for (size_t j = 0; j < cols; j++) y[j] += w * from[j];
         }
     }
