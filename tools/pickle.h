@@ -527,7 +527,12 @@ static inline oct_result pickle_op(pickle_reader *r, int op) {
 static inline oct_result pickle_load(pickle_reader *r, pickle_value **out, oct_error *err) {
     r->err = err;
     r->depth = r->n_marks = r->n_memo = 0;
-    if (!r->none && !(r->none = pickle_new(r, PICKLE_NONE))) return pickle_memory(r);
+    if (!r->none) {                                        /* the stack begins with room, so that it is never a null pointer */
+        r->stack = POOL_NEW(r->p, pickle_value *, 64);
+        r->stack_cap = 64;
+        r->none = pickle_new(r, PICKLE_NONE);
+        if (!r->stack || !r->none) return pickle_memory(r);
+    }
     for (;;) {
         if (r->at == r->end) return pickle_cut(r);
         const int op = *r->at++;

@@ -1,0 +1,173 @@
+#!/bin/sh
+# build/octavius-convert: every container, every fault.  Works on a tiny checkpoint that the official writers made
+# (tools/reference/make_checkpoints.py), and on the official layouts in $OCTAVIUS_TEST_DATA where they are.
+# Closes with "N passed, N failed, N skipped".   B=dir: another build folder;  V=1: a line for every test
+cd "$(dirname "$0")/.." || exit 1
+B=${B:-build}
+LC_ALL=C
+OMP_WAIT_POLICY=PASSIVE
+export LC_ALL OMP_WAIT_POLICY
+passed=0 failed=0 skipped=0
+data=tests/golden/convert
+
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+    exit
+}
+skip() {
+    skipped=$((skipped + 1))
+    echo "skip convert: $1"
+    [ "${CI:-}" = true ] && failed=$((failed + 1))
+}
+if [ ! -x "$B/octavius-convert" ] || [ ! -x "$B/octavius-inspect" ]; then
+    skip "$B/octavius-convert or $B/octavius-inspect is not there (make)"
+    finish
+fi
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
+
+ok() {                                   # name, then a command that must succeed
+    name=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+        [ -z "${V:-}" ] || echo "ok $name"
+    else
+        failed=$((failed + 1))
+        echo "FAIL convert: $name"
+        sed 's/^/     err: /' "$dir/err" | head -5
+    fi
+}
+run() {
+    "$B/octavius-convert" "$@" > "$dir/out" 2> "$dir/err"
+    rc=$?
+}
+code() { [ "$rc" -eq "$1" ] && { [ "$1" -eq 0 ] || [ "$(wc -l < "$dir/err")" -eq 1 ]; }; }
+err_has() { grep -qF -- "$1" "$dir/err"; }
+none() { [ -z "$(find "$dir" -name "$1*" | head -1)" ]; }
+same() { cmp -s "$1" "$2"; }
+fault() {                                # name, exit code, words of the message, then the arguments: nothing may be left
+    name=$1 want=$2 words=$3
+    shift 3
+    rm -f "$dir"/bad.gguf*
+    run "$@" -o "$dir/bad.gguf"
+    ok "$name: exit code $rc, expected $want" code "$want"
+    ok "$name: the message says $words" err_has "$words"
+    ok "$name: nothing is left" none bad.gguf
+}
+folder() {                               # name, weights, their name there
+    mkdir -p "$dir/$1"
+    cp "$data/config.json" "$data/tokenizer.model" "$dir/$1"
+    [ -z "${2:-}" ] || cp "$2" "$dir/$1/$3"
+}
+numbers() { tail -c "$2" "$1" | od -An -v -tf4 | tr -s ' ' '\n' | grep .; }
+near() {                                 # two arrays of n bytes: within 1e-4 of the largest
+    numbers "$1" "$3" > "$dir/a"
+    numbers "$2" "$3" > "$dir/b"
+    paste "$dir/a" "$dir/b" | awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > m) m = d; v = $2 < 0 ? -$2 : $2; if (v > top) top = v }
+                                   END { exit !(NR > 0 && top > 0 && m <= 1e-4 * top) }'
+}
+logits() {
+    "$B/octavius-inspect" logits "$1" --ids 1,5,9,17,30,3,2,11 --kv f32 --exact -o "$dir/l.npy" 2> "$dir/err" && near "$dir/l.npy" "$data/logits.npy" 1024
+}
+
+# --- containers --------------------------------------------------------------------------------
+folder plain "$data/plain.safetensors" model.safetensors
+run "$dir/plain" --type f32 --set general.name=tiny -o "$dir/plain.gguf"
+ok safetensors code 0
+ok logits_are_those_of_transformers logits "$dir/plain.gguf"
+for kind in zip deflated stream nested; do
+    folder $kind "$data/$kind.bin" pytorch_model.bin
+    run "$dir/$kind" --type f32 --set general.name=tiny -o "$dir/$kind.gguf"
+    ok "$kind: exit code" code 0
+    ok "$kind: the same file" same "$dir/plain.gguf" "$dir/$kind.gguf"
+done
+folder shards "$data/zip.bin" part-1.bin
+echo '{"metadata": {}, "weight_map": {"a": "part-1.bin", "b": "part-1.bin"}}' > "$dir/shards/pytorch_model.bin.index.json"
+run "$dir/shards" --type f32 --set general.name=tiny -o "$dir/shards.gguf"
+ok 'index: the same file' same "$dir/plain.gguf" "$dir/shards.gguf"
+
+# --- types, writing ------------------------------------------------------------------------------
+run "$dir/plain" --type f32 -o "$dir/plain.gguf"
+ok exists_already code 1
+run "$dir/plain" --type q4_k -o "$dir/plain.gguf" --force
+ok force code 0
+ok fallback_is_said err_has 'do not fill blocks'
+run "$dir/plain" --type q8_0 --tensor-type 'blk.*.ffn_*=bf16' -o "$dir/types.gguf"
+"$B/octavius-inspect" "$dir/types.gguf" > "$dir/out"
+ok tensor_type grep -q 'ffn_up.weight *BF16' "$dir/out"
+ok norms_stay_f32 grep -q 'attn_norm.weight *F32' "$dir/out"
+run "$dir/plain" -o "$dir/none/x.gguf"
+ok unwritable code 1
+
+# --- the command line ----------------------------------------------------------------------------
+fault usage_nothing 2 'which checkpoint'
+fault usage_type 2 "--type: 'q9'" "$dir/plain" --type q9
+fault usage_set 2 'KEY=VALUE' "$dir/plain" --set octavius.x
+fault set_unknown 2 'octavius.nothing' "$dir/plain" --set octavius.nothing=1
+fault no_folder 3 'cannot be read' "$dir/nowhere"
+
+# --- every tensor counts ---------------------------------------------------------------------------
+folder deep "$data/plain.safetensors" model.safetensors
+sed 's/"num_hidden_layers": 1/"num_hidden_layers": 2/' "$data/config.json" > "$dir/deep/config.json"
+fault missing 3 "blk.1.attn_norm.weight" "$dir/deep"
+sed 's/"intermediate_size": 24/"intermediate_size": 28/' "$data/config.json" > "$dir/deep/config.json"
+fault misshapen 3 'shape [24, 16], expected [28, 16]' "$dir/deep"
+sed 's/"num_key_value_heads": 1/"num_key_value_heads": 0/' "$data/config.json" > "$dir/deep/config.json"
+fault impossible 3 'num_key_value_heads' "$dir/deep"
+folder unknown
+sed 's/model.norm.weight/model.nork.weight/' "$data/plain.safetensors" > "$dir/unknown/model.safetensors"
+fault unknown 3 "'model.nork.weight' has no place" "$dir/unknown"
+fault ignored 3 'output_norm.weight' "$dir/unknown" --ignore 'model.nor*'
+sed 's/"llama"/"bloom"/' "$data/config.json" > "$dir/deep/config.json"
+fault family 3 "'bloom'" "$dir/deep"
+
+# --- hostile input -----------------------------------------------------------------------------------
+folder bad
+nest() { awk -v n="$1" -v s="$2" 'BEGIN { for (i = 0; i < n; i++) printf "%s", s }'; }
+hostile() {                              # name, words; the weights come from stdin
+    rm -f "$dir"/bad/model.safetensors "$dir"/bad/pytorch_model.bin
+    cat > "$dir/bad/pytorch_model.bin"
+    fault "$1" "${3:-3}" "$2" "$dir/bad"
+}
+printf '\200\002cos\nsystem\nX\004\000\000\000echo\205R.' | hostile pickle_calls "call 'os.system'"
+{ printf '\200\002'; nest 10000 ']'; nest 9999 a; printf .; } | hostile pickle_deep 'no dictionary'
+{ printf '\200\002'; nest 10000 '('; printf .; } | hostile pickle_marks 'never closed'
+printf '\200\002X\377\377\377\177ab.' | hostile pickle_cut 'ends early'
+printf '\200\002r\377\377\377\177' | hostile pickle_memo 'remember'
+printf '\200\002\377.' | hostile pickle_opcode 'opcode 0xFF'
+printf '\200\002}ub.' | hostile pickle_soup 'no mark'
+head -c 3000 "$data/zip.bin" | hostile zip_cut 'without its directory'
+head -c 3000 "$data/stream.bin" | hostile stream_cut 'left'
+tr '\074' '\075' < "$data/zip.bin" | hostile zip_checksum 'checksum'
+printf '\377\377\377\377\377\377\377\177{}' | hostile safetensors_header 'header'
+printf '\102\000\000\000\000\000\000\000{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,9000000000000]}}' | hostile safetensors_offsets 'expected 8 within 0'
+printf 'nothing at all' | hostile neither 'neither safetensors nor'
+folder json "$data/plain.safetensors" model.safetensors
+nest 10000 '[' > "$dir/json/config.json"
+fault json_deep 5 'nested more than' "$dir/json"
+printf '{"a": "\\x"}' > "$dir/json/config.json"
+fault json_escape 3 'escape' "$dir/json"
+folder pieces "$data/plain.safetensors" model.safetensors
+printf '\012\377\377\377\377\017abc' > "$dir/pieces/tokenizer.model"
+fault protobuf 3 'spoilt' "$dir/pieces"
+printf '' > "$dir/pieces/tokenizer.model"
+fault protobuf_empty 3 'no pieces' "$dir/pieces"
+
+# --- the official layouts -----------------------------------------------------------------------------
+golden=${OCTAVIUS_TEST_DATA:-}/golden
+if [ -z "${OCTAVIUS_TEST_DATA:-}" ] || [ ! -e "$golden/check.py" ]; then
+    skip 'no test data: set OCTAVIUS_TEST_DATA'
+elif ! command -v python3 > /dev/null; then
+    skip 'no python3 to run golden/check.py'
+else
+    for case in llava-1.5 moe-llava-stablelm moe-llava-qwen moe-llava-phi2; do
+        python3 "$golden/check.py" --build "$B" --variants "$golden/$case" > "$dir/err" 2>&1
+        rc=$?
+        [ -z "${V:-}" ] || cat "$dir/err"
+        ok "$case" [ "$rc" -eq 0 ]
+    done
+fi
+finish
