@@ -70,7 +70,8 @@ $(B)/api: $(B)/api.o $(B)/api_2.o $(B)/api_cxx.o
 
 test: $(PROGRAMS) $(B)/unit $(B)/api
 	@export OMP_WAIT_POLICY=PASSIVE; CC='$(CC)' T='$(T)' ISA='$(ISA)' bash tests/run.sh 'white box: $(B)/unit' 'black box: $(B)/api' \
-	    $(if $(T),,'programs: bash tests/test_cli.sh' 'checkpoints: sh tests/test_convert.sh' 'symbols and contents: bash tests/test_symbols.sh')
+	    $(if $(T),,'programs: bash tests/test_cli.sh' 'checkpoints: sh tests/test_convert.sh' 'tools: sh tests/test_tools.sh' \
+	        'symbols and contents: bash tests/test_symbols.sh')
 
 check:
 	@bash tests/check.sh

@@ -1,6 +1,6 @@
 /* Chapter 4: half floats, block formats and the scalar way back, against plain formulas and against numbers that
  * PyPI's gguf (gguf.quants) gave for the same bytes. */
-#include "../tools/blocks.h"
+#include "../tools/quants.h"
 
 static const int qt_types[] = { 0, 1, 30, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20 };
 enum { QT_N = 14 };
@@ -189,4 +189,134 @@ TEST(quant, encoders) {
         for (int i = 0; i < 512; i++) if (y[i] != 0.0f) { CHECK(y[i] == 0.0f); break; }
         qt_numbers(x);
     }
+}
+
+/* --- tools/quants.h: the quantisers of octavius-quantize and octavius-convert ------------------------ */
+
+enum { QT_BLOCKS = 64, QT_WEIGHTS = QT_BLOCKS * 256 };
+
+/* Sum of four uniform numbers, in -4 .. 4. */
+static double qt_bell(uint32_t *s) {
+    double total = 0;
+    for (int i = 0; i < 4; i++) {
+        *s = *s * 1664525u + 1013904223u;
+        total += (double)(*s >> 8);
+    }
+    return total / 8388608.0 - 4.0;
+}
+/* 0 bell-shaped, 1 with heavy tails, 2 of one sign; x [QT_WEIGHTS].  As weights() in tools/reference/quants.py. */
+static void qt_weights(int kind, float *x) {
+    uint32_t s = 12345u + (uint32_t)kind;
+    for (int i = 0; i < QT_WEIGHTS; i++) {
+        const double v = qt_bell(&s);
+        x[i] = (float)(kind == 0 ? v : kind == 1 ? v * qt_bell(&s) : fabs(v));
+    }
+}
+/* Squared error of x [QT_WEIGHTS] there and back. */
+static double qt_error(int type, const float *x, int plain) {
+    static unsigned char b[QT_WEIGHTS * 4];
+    static float y[QT_WEIGHTS];
+    double sum = 0;
+    if (plain) blocks_encode(type, x, b, QT_WEIGHTS);
+    else CHECK(quants_row(type, x, b, QT_WEIGHTS));
+    oct__dequant_row(type, b, y, QT_WEIGHTS);
+    for (int i = 0; i < QT_WEIGHTS; i++) sum += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+    return sum;
+}
+/* Against llama.cpp's squared errors for the same weights: see tools/reference/quants.py. */
+TEST(quant, search_by_llama_cpp) {
+    static const struct { int type; double error[3]; } known[] = {
+        { 12, { 103.6459, 213.7473, 34.05367 } }, { 13, { 26.72951, 55.43659, 8.201065 } }, { 14, { 6.404117, 14.56386, 6.162041 } },
+    }, same[] = {
+        { 8, { 0.5684686, 1.406686, 0.5514218 } }, { 6, { 37.05009, 85.49061, 34.25103 } }, { 2, { 148.1176, 335.978, 139.3653 } },
+    };
+    static float x[QT_WEIGHTS];
+    for (int kind = 0; kind < 3; kind++) {
+        qt_weights(kind, x);
+        for (int k = 0; k < 3; k++) {
+            const double ours = qt_error(known[k].type, x, 0);
+            CHECK_NEAR(ours / known[k].error[kind], 0, 1.01);
+            CHECK_NEAR(ours / qt_error(known[k].type, x, 1), 0, 0.99);        /* and the search is worth its time */
+            CHECK_NEAR(qt_error(same[k].type, x, 0) / same[k].error[kind], 1, 1e-5);
+        }
+    }
+}
+/* Q8_0 in quants.h is another body for blocks_q8_0: the bits, ties included. */
+TEST(quant, fast_q8_0) {
+    uint32_t s = 5;
+    int bad = 0;
+    for (int k = 0; k < 5000; k++) {
+        float x[32];
+        unsigned char a[34], b[34];
+        for (int i = 0; i < 32; i++) x[i] = (float)((int)(s = s * 1664525u + 1013904223u) >> 8) * (k % 3 ? 1.1920929e-7f : 3e-12f);
+        if (k % 4 == 0)
+            for (int i = 0; i < 32; i++) x[i] = i == 0 ? 127.0f : floorf(x[i] * (k % 3 ? 100.0f : 1e6f)) + 0.5f;
+        quants_q8_0(x, a);
+        blocks_q8_0(x, b);
+        bad += memcmp(a, b, 34) != 0;
+    }
+    CHECK_INT(bad, 0);
+}
+/* Rows that have little in them, or too much.  Scales are halves: what lies below 1e-6 may be lost. */
+TEST(quant, odd_rows) {
+    static const int types[] = { 8, 6, 2, 12, 13, 14 };
+    float x[256], y[256];
+    unsigned char b[512];
+    for (int k = 0; k < 6; k++) {
+        for (int kind = 0; kind < 8; kind++) {
+            for (int i = 0; i < 256; i++)
+                x[i] = kind == 0 ? 0.0f : kind == 1 ? -0.75f : kind == 2 ? 0.75f : kind == 3 ? (i == 77 ? 5.0f : 0.0f) : kind == 4 ? 1e-30f * (float)(i - 99) :
+                       kind == 5 ? (i < 128 ? 0.0f : (float)(i % 7)) : kind == 6 ? 1e4f * (float)(i % 5 - 2) : (i & 1 ? -0.0f : 1e-6f);
+            CHECK(quants_row(types[k], x, b, 256));
+            oct__dequant_row(types[k], b, y, 256);
+            double most = 0, apart = 0;
+            for (int i = 0; i < 256; i++) {
+                most = fmax(most, fabs((double)x[i]));
+                apart = fmax(apart, fabs((double)x[i] - (double)y[i]));
+                if (x[i] == 0.0f && kind < 3) CHECK_NEAR(y[i], 0, 0);
+            }
+            CHECK_NEAR(apart, 0, kind == 4 ? 2e-28 : (kind == 7 ? 1 : 0.14) * most);
+        }
+        x[200] = INFINITY;
+        CHECK(!quants_row(types[k], x, b, 256));
+        x[200] = NAN;
+        CHECK(!quants_row(types[k], x, b, 256));
+        x[200] = 2e9f;
+        CHECK(!quants_row(types[k], x, b, 256));
+    }
+    x[200] = INFINITY;
+    CHECK(quants_row(30, x, b, 256));
+    CHECK(quants_row(1, x, b, 256));
+}
+TEST(quant, types_of_tensors) {
+    static const struct { const char *name; int n_dims; int64_t cols; int type, wanted; } known[] = {
+        { "token_embd.weight", 2, 2048, 13, 13 },       { "output.weight", 2, 2048, 14, 14 },
+        { "output.bias", 1, 2048, 0, 0 },               { "output_norm.weight", 1, 2048, 0, 0 },
+        { "blk.3.attn_q.weight", 2, 2048, 12, 12 },     { "blk.3.attn_qkv.weight", 2, 2048, 13, 13 },
+        { "blk.0.attn_v.weight", 2, 2048, 14, 14 },     { "blk.5.attn_v.weight", 2, 2048, 12, 12 },
+        { "blk.15.ffn_down_exps.weight", 3, 512, 14, 14 }, { "blk.5.ffn_down.weight", 2, 512, 12, 12 },
+        { "blk.4.ffn_gate.weight", 2, 512, 12, 12 },    { "blk.4.ffn_gate_inp.weight", 2, 512, 0, 0 },
+        { "blk.4.ffn_up_exps.bias", 2, 512, 0, 0 },     { "blk.4.attn_q_norm.weight", 2, 512, 0, 0 },
+        { "blk.4.attn_q.weight", 2, 576, 6, 12 },       { "blk.0.attn_v.weight", 2, 576, 8, 14 },
+        { "blk.4.attn_qkv.weight", 2, 576, 7, 13 },     { "blk.4.attn_q.weight", 2, 80, 1, 12 },
+        { "v.patch_embd.weight", 4, 14, 1, 12 },        { "v.position_embd.weight", 2, 1024, 0, 0 },
+        { "v.blk.4.ffn_down.weight", 2, 4096, 12, 12 }, { "v.class_embd", 1, 1024, 0, 0 },
+        { "mm.0.weight", 2, 1024, 12, 12 },             { "blk.9.ffn_up.weight", 2, 2048, 8, 8 },
+        { "blk.1.attn_q.lora_a", 2, 32, 1, 1 },
+    };
+    char rules[2][40] = { "blk.9.*=q6_k", "*.ffn_up.weight=q8_0" };
+    quants_plan p;
+    memset(&p, 0, sizeof p);
+    p.type = 12;
+    p.n_layer = 16;
+    p.n_vision = 24;
+    CHECK(quants_rule(&p, rules[0]) == NULL && quants_rule(&p, rules[1]) == NULL);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const int64_t ne[4] = { known[i].cols, 4, 2, 2 };
+        int wanted = -1;
+        CHECK_INT(quants_choose(&p, known[i].name, known[i].n_dims, ne, &wanted), known[i].type);
+        CHECK_INT(wanted, known[i].wanted);
+    }
+    CHECK(quants_match("*", "") && quants_match("a*c", "abcbc") && quants_match("", "") && quants_match("a**", "a"));
+    CHECK(!quants_match("a*c", "abcb") && !quants_match("", "a") && !quants_match("b", "ab") && !quants_match("a*b*", "ac"));
 }

@@ -52,6 +52,7 @@ static const synth_model synth_models[] = {
     { "moe-llava-qwen-1.8b-4e", "qwen", 24, 2048, 16, 16, 128,  5504, 151936, 8192, 1e-6, 1e4,   0, SYNTH_QWEN,       85, 4, 2, 2 },
     { "micro",            "llama",     6,  288,  6,  6,  48,   768,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
     { "tiny-llama",       "llama",     2,   64,  4,  2,  16,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
+    { "tiny-wide",        "llama",     2,  256,  4,  2,  64,   512,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
     { "tiny-phi2",        "phi2",      2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9, 0, 0, 0 },
     { "tiny-stablelm",    "stablelm",  2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7, 0, 0, 0 },
     { "tiny-qwen",        "qwen",      2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5, 0, 0, 0 },
