@@ -1,4 +1,4 @@
-/* octavius.h - version 0.1.0 - sparse multimodal models in one C header                MIT licence
+/* octavius.h - version 0.2.0 - sparse multimodal models in one C header                MIT licence
  *
  * Opens a GGUF file and streams text from it, about pictures too: LLaMA, Vicuna, Mistral, TinyLlama,
  * SmolLM2, Phi-2, StableLM-2, Qwen and Qwen2, LLaVA-1.5 and MoE-LLaVA on top of them, in every weight
@@ -89,6 +89,7 @@
  *     19. back
  *
  * REVISIONS
+ *     0.2.0  pictures: PNG, JPEG, BMP and PNM, CLIP and SigLIP encoders, experts in the decoder: MoE-LLaVA, LLaVA-1.5
  *     0.1.0  text: GGUF, tokenizers, five decoder architectures, all kernels in their first form
  */
 #ifndef OCTAVIUS_H
@@ -98,7 +99,7 @@
 #include <stdint.h>
 
 #define OCT_VERSION_MAJOR 0
-#define OCT_VERSION_MINOR 1
+#define OCT_VERSION_MINOR 2
 #define OCT_VERSION_PATCH 0
 
 #if defined(OCTAVIUS_STATIC)
