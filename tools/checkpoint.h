@@ -430,13 +430,39 @@ static inline float checkpoint_number(const checkpoint_tensor *t, size_t i) {
     default: return (float)*p;
     }
 }
+/* CHECKPOINT_PIECE halves to F32: loops of fixed length, which compilers turn into vectors. */
+enum { CHECKPOINT_PIECE = 64 };
+static inline void checkpoint_bf16(const unsigned char *p, float *out) {
+    uint16_t h[CHECKPOINT_PIECE];
+    uint32_t bits[CHECKPOINT_PIECE];
+    memcpy(h, p, sizeof h);
+    for (int k = 0; k < CHECKPOINT_PIECE; k++) bits[k] = (uint32_t)h[k] << 16;
+    memcpy(out, bits, sizeof bits);
+}
+/* As a float with too small an exponent, which one multiplication mends, subnormal halves too. */
+static inline void checkpoint_f16(const unsigned char *p, float *out) {
+    uint16_t h[CHECKPOINT_PIECE];
+    uint32_t bits[CHECKPOINT_PIECE];
+    memcpy(h, p, sizeof h);
+    for (int k = 0; k < CHECKPOINT_PIECE; k++) bits[k] = (uint32_t)(h[k] & 0x7FFF) << 13;
+    memcpy(out, bits, sizeof bits);
+    for (int k = 0; k < CHECKPOINT_PIECE; k++) out[k] *= 0x1p112f;
+    memcpy(bits, out, sizeof bits);
+    for (int k = 0; k < CHECKPOINT_PIECE; k++)
+        bits[k] = (bits[k] | (uint32_t)(h[k] & 0x8000) << 16) | ((h[k] & 0x7C00) == 0x7C00 ? 0x7F800000u : 0u);
+    memcpy(out, bits, sizeof bits);
+}
 /* n numbers from index i of the storage on, one after another. */
 static inline void checkpoint_run(const checkpoint_tensor *t, size_t i, size_t n, float *out) {
     const unsigned char *p = t->data + i * dtype_bytes[t->dtype];
-    if (t->dtype == DT_F32) memcpy(out, p, n * sizeof *out);
-    else if (t->dtype == DT_F16) for (size_t k = 0; k < n; k++) out[k] = oct__f16_to_f32(oct__u16(p + 2 * k));
-    else if (t->dtype == DT_BF16) for (size_t k = 0; k < n; k++) out[k] = oct__bf16_to_f32(oct__u16(p + 2 * k));
-    else for (size_t k = 0; k < n; k++) out[k] = checkpoint_number(t, i + k);
+    size_t k = 0;
+    if (t->dtype == DT_F32) {
+        memcpy(out, p, n * sizeof *out);
+        return;
+    }
+    for (; t->dtype == DT_BF16 && n - k >= CHECKPOINT_PIECE; k += CHECKPOINT_PIECE) checkpoint_bf16(p + 2 * k, out + k);
+    for (; t->dtype == DT_F16 && n - k >= CHECKPOINT_PIECE; k += CHECKPOINT_PIECE) checkpoint_f16(p + 2 * k, out + k);
+    for (; k < n; k++) out[k] = checkpoint_number(t, i + k);
 }
 /* Row `row` of the tensor seen as [rows, cols], cols being its last dimensions taken together. */
 static inline void checkpoint_row(const checkpoint_tensor *t, size_t row, size_t cols, float *out) {

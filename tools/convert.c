@@ -880,7 +880,7 @@ static oct_result write_tower_keys(job *j, tower_kind kind, int64_t image) {
     const bool siglip = kind == TOWER_SIGLIP, timm = kind == TOWER_TIMM;
     const oct_string act = json_text(json_get(c, "hidden_act"), siglip ? "gelu_pytorch_tanh" : timm ? "gelu" : "quick_gelu");
     const char *gelu = oct__str_is(act, "quick_gelu") ? "gelu_quick" : oct__str_is(act, "gelu_pytorch_tanh") ? "gelu_tanh" : oct__str_is(act, "gelu") ? "gelu" : NULL;
-    const bool pad = oct__str_is(json_text(json_get(j->config, "image_aspect_ratio"), ""), "pad");
+    const bool pad = oct__str_is(json_text(json_get(j->config, "image_aspect_ratio"), ""), "pad") || json_true(json_get(j->prep, "do_pad"), false);
     oct_result r;
     if (!gelu) return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: hidden_act '%.*s'", j->a.vision ? j->a.vision : j->a.source, OCT__S(act));
     if ((r = key_u32(j, "octavius.v.image_size", image)) != OCT_OK || (r = key_u32(j, "octavius.v.patch_size", j->v_patch)) != OCT_OK ||
@@ -1017,6 +1017,7 @@ static oct_result write_all(job *j) {
         rows.cols = m->ne[0];
         rows.rows = m->ne[1] * m->ne[2] * m->ne[3];
         rows.read = read_row;
+        rows.unmeasured = 1;
         rows.user = m;
         for (size_t k = 0; !r && k < m->n_parts; k++) r = checkpoint_use(m->parts[k], &j->err);
         if (!r && gguf_out_rows(&j->o, &rows)) r = out_failed(j);

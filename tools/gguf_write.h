@@ -285,6 +285,7 @@ typedef struct gguf_rows {
     /* Row `row` as F32; 0, or non-zero: fault.  Called from several threads at once, for different rows. */
     int   (*read)(void *user, int64_t row, float *out /* [cols] */);
     void   *user;
+    int     unmeasured;              /* non-zero: nobody asks for the error, which costs as much as the encoding */
     double  error2, size2;           /* comes back: sum of squared errors, sum of squares */
 } gguf_rows;
 
@@ -301,7 +302,7 @@ BLOCKS_FN int gguf_rows_one(const gguf_rows *r, int type, int64_t row, float *x,
     sums[0] = sums[1] = 0;
     if (r->read(r->user, row, x)) return 1;
     if (!quants_row(type, x, q, r->cols)) sums[0] = (double)INFINITY;
-    if (type == BLOCKS_F32 || sums[0] > 0) return 0;
+    if (type == BLOCKS_F32 || sums[0] > 0 || r->unmeasured) return 0;
     if (oct_tensor_row(&t, 0, y, NULL) != OCT_OK) return 1;
     quants_error(x, y, r->cols, sums);
     return 0;
