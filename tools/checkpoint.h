@@ -205,7 +205,7 @@ static inline oct_result checkpoint_tensor_of(checkpoint *c, checkpoint_file *f,
     return checkpoint_storage(c, s, v, t, err);
 }
 /* Names of nested dictionaries are joined by dots, as torch names parameters. */
-enum { CHECKPOINT_NEST = 32, CHECKPOINT_VISITS = 4000000, CHECKPOINT_NAME = 400 };
+enum { CHECKPOINT_PICKLE = 1 << 28, CHECKPOINT_NEST = 32, CHECKPOINT_VISITS = 4000000, CHECKPOINT_NAME = 400 };
 static inline oct_result checkpoint_gather(checkpoint *c, checkpoint_file *f, const checkpoint_storages *s, const pickle_value *root, oct_error *err) {
     struct { const pickle_value *v; size_t at, len; } open[CHECKPOINT_NEST];
     char name[CHECKPOINT_NAME];
@@ -265,6 +265,8 @@ static inline oct_result checkpoint_zip(checkpoint *c, checkpoint_file *f, oct_e
     if (r) return r;
     zip_member *m = zip_find_end(&f->archive, "/data.pkl");
     if (!m) return oct__fail(err, OCT_E_FORMAT, "%s: a zip archive without one data.pkl", f->path);
+    if (m->n_bytes > CHECKPOINT_PICKLE)
+        return oct__fail(err, OCT_E_LIMIT, "%s: a pickle of %zu bytes, expected at most %d", f->path, m->n_bytes, CHECKPOINT_PICKLE);
     if ((r = zip_read(&f->archive, m, &bytes, &owned, err)) != OCT_OK) return r;
     if (owned) {                                           /* names point into it for as long as the checkpoint is open */
         unsigned char *keep = POOL_NEW(&c->p, unsigned char, m->n_bytes);

@@ -488,6 +488,8 @@ static const struct { const char *type, *arch, *style; } families[] = {
     { "moe_llava_qwen", "qwen", "qwen" }, { "llava_qwen", "qwen", "qwen" },
     { "moe_llava_phi", "phi2", "phi" }, { "llava_phi", "phi2", "phi" },
     { "moe_llava_llama", "llama", "vicuna_v1" }, { "llava_llama", "llama", "vicuna_v1" }, { "llava", "llama", "vicuna_v1" },
+    { "moe_llava_mistral", "llama", "mistral" }, { "llava_mistral", "llama", "mistral" },
+    { "moe_llava_qwen1_5", "qwen2", "qwen" }, { "llava_qwen1_5", "qwen2", "qwen" },
     { "llama", "llama", NULL }, { "mistral", "llama", NULL }, { "phi", "phi2", NULL }, { "stablelm", "stablelm", NULL },
     { "stablelm_epoch", "stablelm", NULL }, { "qwen", "qwen", NULL }, { "qwen2", "qwen2", NULL } };
 
