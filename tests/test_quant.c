@@ -247,13 +247,14 @@ TEST(quant, fast_q8_0) {
     int bad = 0;
     for (int k = 0; k < 5000; k++) {
         float x[32];
-        unsigned char a[34], b[34];
+        unsigned char a[34], b[34], c[34];
         for (int i = 0; i < 32; i++) x[i] = (float)((int)(s = s * 1664525u + 1013904223u) >> 8) * (k % 3 ? 1.1920929e-7f : 3e-12f);
         if (k % 4 == 0)
             for (int i = 0; i < 32; i++) x[i] = i == 0 ? 127.0f : floorf(x[i] * (k % 3 ? 100.0f : 1e6f)) + 0.5f;
-        quants_q8_0(x, a);
+        quants_q8_0(x, a, 1);
+        quants_q8_0_body(x, c, 1);
         blocks_q8_0(x, b);
-        bad += memcmp(a, b, 34) != 0;
+        bad += memcmp(a, b, 34) != 0 || memcmp(c, b, 34) != 0;
     }
     CHECK_INT(bad, 0);
 }

@@ -2,13 +2,13 @@
  *
  * quants_row(type, src, dst, n): F32, F16, BF16 and blocks of 32 as blocks.h has them, which is bit for bit what
  * llama.cpp writes; Q4_K, Q5_K and Q6_K by a search of our own for the scales that bring the row back best:
- *   1. each group alone: some thirty steps around "largest minus smallest by number of levels"; for each step the
+ *   1. each group alone: some twenty steps around "largest minus smallest by number of levels"; for each step the
  *      levels are rounded, and then scale (and minimum) are those of least squares for these levels;
  *   2. the block: its d (and dmin) follow from the largest scale (and minimum), every group tries the whole numbers next to
  *      its own scale (and minimum), d and dmin become those of least squares for what was chosen, and the groups try again.
  * Errors are weighted by size: sqrt(mean square + x^2), so that the few large weights, which move a sum most, are nearer.
  *
- * Stands alone beside blocks.h.  C11 or C++17 of gcc or clang (vectors of four floats).
+ * Stands alone beside blocks.h.  C11 or C++17 of gcc or clang (vectors of floats).
  */
 #ifndef OCTAVIUS_QUANTS_H
 #define OCTAVIUS_QUANTS_H
@@ -16,10 +16,25 @@
 #include <stdlib.h>
 #include "blocks.h"
 
-/* --- four choices at a time -------------------------------------------------------------- */
+/* --- eight choices at a time -------------------------------------------------------------- */
 
 typedef float   quants_v4 __attribute__((vector_size(16)));
 typedef int32_t quants_i4 __attribute__((vector_size(16)));
+typedef float   quants_v8 __attribute__((vector_size(32)));       /* never passed by value: how depends on the instruction set */
+typedef int32_t quants_i8 __attribute__((vector_size(32)));
+
+/* A body that is compiled for AVX2 too; without fused multiply-adds, so that both give the same bits. */
+#if defined(__x86_64__) && !defined(QUANTS_NO_SIMD)
+#  define QUANTS_AVX2 1
+#  define QUANTS_TARGET __attribute__((target("avx2")))
+#endif
+/* gcc makes vectors of the rest at this level alone. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__)
+#  define QUANTS_O3 __attribute__((optimize("O3")))
+#else
+#  define QUANTS_O3
+#endif
+#define QUANTS_BODY static inline __attribute__((always_inline))
 
 static inline quants_v4 quants_splat(float x) {
     const quants_v4 v = { x, x, x, x };
@@ -59,23 +74,50 @@ static quants_data quants_measure(const float *x, const float *w, int n) {
     }
     return d;
 }
-/* k: 1 / step. */
-static quants_sums quants_try(const float *x, const float *w, int n, quants_v4 k, quants_v4 min, float low, float high) {
-    const quants_v4 magic = quants_splat(12582912.0f), lowest = quants_splat(low), highest = quants_splat(high), zero = quants_splat(0);
-    quants_sums s = { zero, zero, zero, zero, zero };
+/* k [2]: 1 / step; low .. high: the levels there are. */
+QUANTS_BODY void quants_try_body(const float *x, const float *w, int n, const quants_v4 *k, const quants_v4 *min, float low, float high,
+                                 quants_sums *out /* [2] */) {
+    const quants_v8 zero = { 0, 0, 0, 0, 0, 0, 0, 0 }, magic = zero + 12582912.0f, lowest = zero + low, highest = zero + high;
+    quants_v8 q = zero, qq = zero, r = zero, rr = zero, qr = zero, scale, from;
+    memcpy(&scale, k, sizeof scale);
+    memcpy(&from, min, sizeof from);
     for (int i = 0; i < n; i++) {
-        const quants_v4 weight = quants_splat(w[i]), t = (quants_splat(x[i]) - min) * k;
-        quants_v4 q = (t + magic) - magic;                      /* to the nearest, ties to even, below 2^22 */
-        q = quants_pick(q > lowest, q, lowest);
-        q = quants_pick(q < highest, q, highest);
-        const quants_v4 r = t - q, wq = weight * q, wr = weight * r;
-        s.q += wq;
-        s.qq += wq * q;
-        s.r += wr;
-        s.rr += wr * r;
-        s.qr += wq * r;
+        const quants_v8 weight = zero + w[i], t = ((zero + x[i]) - from) * scale;
+        quants_v8 l = (t + magic) - magic;                      /* to the nearest, ties to even, below 2^22 */
+        const quants_i8 above = l > lowest;
+        l = (quants_v8)((above & (quants_i8)l) | (~above & (quants_i8)lowest));
+        const quants_i8 below = l < highest;
+        l = (quants_v8)((below & (quants_i8)l) | (~below & (quants_i8)highest));
+        const quants_v8 rest = t - l, wl = weight * l, wr = weight * rest;
+        q += wl;
+        qq += wl * l;
+        r += wr;
+        rr += wr * rest;
+        qr += wl * rest;
     }
-    return s;
+    for (int i = 0; i < 2; i++) {
+        memcpy(&out[i].q, (const char *)&q + 16 * i, 16);
+        memcpy(&out[i].qq, (const char *)&qq + 16 * i, 16);
+        memcpy(&out[i].r, (const char *)&r + 16 * i, 16);
+        memcpy(&out[i].rr, (const char *)&rr + 16 * i, 16);
+        memcpy(&out[i].qr, (const char *)&qr + 16 * i, 16);
+    }
+}
+#if defined(QUANTS_AVX2)
+QUANTS_TARGET static void quants_try_avx2(const float *x, const float *w, int n, const quants_v4 *k, const quants_v4 *min, float low, float high,
+                                          quants_sums *out) {
+    quants_try_body(x, w, n, k, min, low, high, out);
+}
+#endif
+static void quants_try(const float *x, const float *w, int n, const quants_v4 *k, const quants_v4 *min, float low, float high,
+                       quants_sums *out) {
+#if defined(QUANTS_AVX2)
+    if (__builtin_cpu_supports("avx2")) {
+        quants_try_avx2(x, w, n, k, min, low, high, out);
+        return;
+    }
+#endif
+    quants_try_body(x, w, n, k, min, low, high, out);
 }
 /* What least squares makes of these levels: step and minimum <= 0 (0 where the data say w = 0), and the error left. */
 static void quants_solve(float w, const quants_sums *s, quants_v4 k, quants_v4 min, quants_v4 *step, quants_v4 *low, quants_v4 *error) {
@@ -108,17 +150,23 @@ typedef struct quants_block {
     double      error;
 } quants_block;
 
-/* Four more choices for group g, x its elements: the best so far stays. */
-static void quants_group_try(quants_block *b, int g, const float *x, quants_v4 k, quants_v4 min, float *best) {
+/* Eight more choices for group g, x its elements: steps whose inverses are first, first + more, ..., all over reach, above min.
+ * The best so far stays. */
+static void quants_group_try(quants_block *b, int g, const float *x, float first, float more, float reach, float min, float *best) {
     const quants_kind *kind = &b->kind;
-    const quants_sums s = quants_try(x, b->w + g * kind->size, kind->size, k, min, (float)kind->low, (float)kind->high);
-    quants_v4 step, low, error;
-    quants_solve(kind->min_high ? b->data[g].w : 0, &s, k, min, &step, &low, &error);
-    for (int i = 0; i < 4; i++) {
-        if (!(error[i] < *best)) continue;
-        *best = error[i];
-        b->step[g] = step[i];
-        b->min[g] = low[i];
+    const quants_v4 over = quants_splat(reach), mins[2] = { quants_splat(min), quants_splat(min) };
+    const quants_v4 k[2] = { quants_ramp(first, more) / over, quants_ramp(first + 4 * more, more) / over };
+    quants_sums s[2];
+    quants_try(x, b->w + g * kind->size, kind->size, k, mins, (float)kind->low, (float)kind->high, s);
+    for (int half = 0; half < 2; half++) {
+        quants_v4 step, low, error;
+        quants_solve(kind->min_high ? b->data[g].w : 0, &s[half], k[half], mins[half], &step, &low, &error);
+        for (int i = 0; i < 4; i++) {
+            if (!(error[i] < *best)) continue;
+            *best = error[i];
+            b->step[g] = step[i];
+            b->min[g] = low[i];
+        }
     }
 }
 /* The group alone: steps around the full reach, then the neighbourhood of the best. */
@@ -133,39 +181,51 @@ static void quants_group(quants_block *b, int g, const float *x) {
         const float reach = data->max - data->min;
         b->min[g] = data->min;
         if (!(reach > 1e-25f)) return;
-        for (int i = 0; i < 5; i++)
-            quants_group_try(b, g, x, quants_ramp((float)k->high - 1.0f + 0.4f * (float)i, 0.1f) / quants_splat(reach), quants_splat(data->min), &best);
+        quants_group_try(b, g, x, (float)k->high - 1.0f, 0.125f, reach, data->min, &best);
+        quants_group_try(b, g, x, (float)k->high, 0.125f, reach, data->min, &best);
     } else {
         const float far = data->max > -data->min ? data->max : data->min;
         if (!(fabsf(far) > 1e-25f)) return;
-        for (int i = 0; i < 4; i++)
-            quants_group_try(b, g, x, quants_ramp((float)k->low - 0.9f + 0.6f * (float)i, 0.15f) / quants_splat(far), quants_splat(0), &best);
-        for (int i = 0; i < 2; i++)
-            quants_group_try(b, g, x, quants_ramp((float)k->high - 0.4f + 0.6f * (float)i, 0.15f) / quants_splat(far), quants_splat(0), &best);
+        quants_group_try(b, g, x, (float)k->low - 0.9f, 0.15f, far, 0, &best);
+        quants_group_try(b, g, x, (float)k->low + 0.3f, 0.15f, far, 0, &best);
+        quants_group_try(b, g, x, (float)k->high - 0.4f, 0.15f, far, 0, &best);
     }
-    if (b->step[g] != 0) quants_group_try(b, g, x, quants_ramp(0.99f, 0.01f) / quants_splat(b->step[g]), quants_splat(b->min[g]), &best);
+    if (b->step[g] != 0) quants_group_try(b, g, x, 0.97f, 0.01f, b->step[g], b->min[g], &best);
 }
 static int quants_within(float v, int low, int high) { return !(v > (float)low) ? low : v < (float)high ? (int)floorf(v) : high; }
 
-/* Scale s with the minimums m .. m + 3 for group g under the block's d and dmin: the best so far stays. */
-static void quants_group_at(quants_block *b, int g, const float *x, int s, int m, double *best) {
+/* The best of eight whole scales and minimums for group g under the block's d and dmin, near to those that it has alone: two
+ * scales with four minimums, or eight scales where there are no minimums. */
+static void quants_group_at(quants_block *b, int g, const float *x) {
     const quants_kind *kind = &b->kind;
     const quants_data *data = &b->data[g];
-    const float step = b->d * (float)s;
-    if (s < kind->scale_low || s > kind->scale_high) return;
-    const quants_v4 min = quants_ramp(-b->dmin * (float)m, -b->dmin), k = quants_splat(step != 0 ? 1 / step : 0);
-    const quants_sums sums = quants_try(x, b->w + g * kind->size, kind->size, k, min, (float)kind->low, (float)kind->high);
-    for (int i = 0; i < 4 && m + i <= kind->min_high; i++) {
-        const double low = (double)min[i], flat = (double)data->xx - 2 * low * (double)data->x + low * low * (double)data->w;
-        const double error = step != 0 ? (double)step * (double)step * (double)sums.rr[i] : flat;
-        if (m + i < 0 || !(error < *best)) continue;
-        *best = error;
-        b->s[g] = s;
-        b->m[g] = m + i;
-        b->q[g] = (double)sums.q[i];
-        b->qq[g] = (double)sums.qq[i];
-        b->qx[g] = (double)step * ((double)sums.qq[i] + (double)sums.qr[i]) + low * (double)sums.q[i];
+    const int s0 = (b->d != 0 ? quants_within(b->step[g] / b->d, kind->scale_low, kind->scale_high) : 0) - (kind->min_high ? 0 : 3);
+    const int m0 = b->dmin > 0 ? quants_within(-b->min[g] / b->dmin, 0, kind->min_high) - 1 : 0;
+    quants_v4 k[2], min[2];
+    quants_sums sums[2];
+    double best = (double)INFINITY;
+    for (int i = 0; i < 8; i++) {
+        const float step = b->d * (float)(kind->min_high ? s0 + i / 4 : s0 + i);
+        k[i / 4][i % 4] = step != 0 ? 1 / step : 0;
+        min[i / 4][i % 4] = kind->min_high ? -b->dmin * (float)(m0 + i % 4) : 0;
     }
+    quants_try(x, b->w + g * kind->size, kind->size, k, min, (float)kind->low, (float)kind->high, sums);
+    for (int i = 0; i < 8; i++) {
+        const int s = kind->min_high ? s0 + i / 4 : s0 + i, m = kind->min_high ? m0 + i % 4 : 0;
+        if (s < kind->scale_low || s > kind->scale_high || m < 0 || m > kind->min_high) continue;
+        const quants_sums *at = &sums[i / 4];
+        const double step = (double)(b->d * (float)s), low = (double)min[i / 4][i % 4];
+        const double flat = (double)data->xx - 2 * low * (double)data->x + low * low * (double)data->w;
+        const double error = step != 0 ? step * step * (double)at->rr[i % 4] : flat;
+        if (!(error < best)) continue;
+        best = error;
+        b->s[g] = s;
+        b->m[g] = m;
+        b->q[g] = (double)at->q[i % 4];
+        b->qq[g] = (double)at->qq[i % 4];
+        b->qx[g] = step * ((double)at->qq[i % 4] + (double)at->qr[i % 4]) + low * (double)at->q[i % 4];
+    }
+    b->error += best;
 }
 /* Every group chooses under d and dmin, which are first rounded to halves. */
 static void quants_block_at(quants_block *b, const float *x, double d, double dmin) {
@@ -175,14 +235,7 @@ static void quants_block_at(quants_block *b, const float *x, double d, double dm
     b->d = blocks_f32(b->d16);
     b->dmin = blocks_f32(b->dmin16);
     b->error = 0;
-    for (int g = 0; g < 256 / k->size; g++) {
-        const int s = b->d != 0 ? quants_within(b->step[g] / b->d, k->scale_low, k->scale_high) : 0;
-        const int m = b->dmin > 0 ? quants_within(-b->min[g] / b->dmin, 0, k->min_high) - 1 : 0;
-        double best = (double)INFINITY;
-        quants_group_at(b, g, x + g * k->size, s, m, &best);
-        quants_group_at(b, g, x + g * k->size, s + 1, m, &best);
-        b->error += best;
-    }
+    for (int g = 0; g < 256 / k->size; g++) quants_group_at(b, g, x + g * k->size);
 }
 /* The d and dmin of least squares for what the groups have chosen; 0: there are none. */
 static int quants_block_solve(const quants_block *b, double *d, double *dmin) {
@@ -255,25 +308,46 @@ static void quants_q6_k(const float *x, unsigned char *out) {
     blocks_put16(out + 208, b.d16);
     blocks_q6_k_pack(b.s, q, out);
 }
-/* Q8_0 as blocks_q8_0, in a form that compilers turn into vectors: adding the number before 0.5 and cutting is roundf. */
-static void quants_q8_0(const float *x, unsigned char *b) {
-    uint32_t bits[32], most = 0;
-    float d;
-    int32_t q[32];
-    memcpy(bits, x, sizeof bits);
-    for (int i = 0; i < 32; i++) {
-        const uint32_t size = bits[i] & 0x7FFFFFFFu;
-        most = size > most ? size : most;
+/* Q8_0 as blocks_q8_0, in a form that compilers turn into vectors: adding the number before 0.5 and cutting is roundf.
+ * Whole rows, n blocks. */
+QUANTS_BODY void quants_q8_0_body(const float *x, unsigned char *b, int64_t n) {
+    const quants_v8 zero = { 0, 0, 0, 0, 0, 0, 0, 0 };
+    const quants_i8 sign = (quants_i8)-zero, half = (quants_i8)(zero + 0.49999997f);
+    for (; n > 0; n--, x += 32, b += 34) {
+        quants_v8 v[4];
+        int32_t level[32];
+        quants_i8 most = (quants_i8)zero;
+        float d;
+        memcpy(v, x, sizeof v);
+        for (int i = 0; i < 4; i++) {
+            const quants_i8 size = (quants_i8)v[i] & ~sign, larger = size > most;      /* bits of floats sort as they do */
+            most = (size & larger) | (most & ~larger);
+        }
+        for (int l = 1; l < 8; l++) most[0] = most[l] > most[0] ? most[l] : most[0];
+        const int32_t bits = most[0];
+        memcpy(&d, &bits, sizeof d);
+        d /= 127.0f;
+        const float id = d != 0.0f ? 1.0f / d : 0.0f;
+        blocks_put16(b, blocks_f16(d));
+        for (int i = 0; i < 4; i++) {
+            const quants_v8 t = v[i] * id;
+            const quants_i8 q = __builtin_convertvector(t + (quants_v8)(((quants_i8)t & sign) | half), quants_i8);
+            memcpy(level + 8 * i, &q, sizeof q);
+        }
+        for (int i = 0; i < 32; i++) b[2 + i] = (unsigned char)level[i];
     }
-    memcpy(&d, &most, sizeof d);
-    d /= 127.0f;
-    const float id = d != 0.0f ? 1.0f / d : 0.0f;
-    blocks_put16(b, blocks_f16(d));
-    for (int i = 0; i < 32; i++) {
-        const float v = x[i] * id;
-        q[i] = (int32_t)(v + (v < 0 ? -0.49999997f : 0.49999997f));
+}
+#if defined(QUANTS_AVX2)
+QUANTS_TARGET QUANTS_O3 static void quants_q8_0_avx2(const float *x, unsigned char *b, int64_t n) { quants_q8_0_body(x, b, n); }
+#endif
+QUANTS_O3 static void quants_q8_0(const float *x, unsigned char *b, int64_t n) {
+#if defined(QUANTS_AVX2)
+    if (__builtin_cpu_supports("avx2")) {
+        quants_q8_0_avx2(x, b, n);
+        return;
     }
-    for (int i = 0; i < 32; i++) b[2 + i] = (unsigned char)(signed char)q[i];
+#endif
+    quants_q8_0_body(x, b, n);
 }
 /* Blocks hold no infinities and no NaNs, and their scales are halves: nothing beyond 1e9 comes near to fitting. */
 static int quants_fits(const float *x, int64_t n) {
@@ -285,10 +359,11 @@ static int quants_fits(const float *x, int64_t n) {
 static int quants_row(int type, const float *src, void *dst, int64_t n) {
     unsigned char *b = (unsigned char *)dst;
     const int elems = blocks_type_of(type)->elems, bytes = blocks_type_of(type)->bytes;
-    void (*block)(const float *, unsigned char *) = type == BLOCKS_Q8_0 ? quants_q8_0 : type == BLOCKS_Q4_K ? quants_q4_k :
-                                                    type == BLOCKS_Q5_K ? quants_q5_k : type == BLOCKS_Q6_K ? quants_q6_k : NULL;
+    void (*block)(const float *, unsigned char *) = type == BLOCKS_Q4_K ? quants_q4_k : type == BLOCKS_Q5_K ? quants_q5_k :
+                                                    type == BLOCKS_Q6_K ? quants_q6_k : NULL;
     if (elems > 1 && !quants_fits(src, n)) return 0;
-    if (!block) blocks_encode(type, src, dst, n);
+    if (type == BLOCKS_Q8_0) quants_q8_0(src, b, n / 32);
+    else if (!block) blocks_encode(type, src, dst, n);
     else for (int64_t i = 0; i < n; i += elems, b += bytes) block(src + i, b);
     return 1;
 }
