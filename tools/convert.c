@@ -76,6 +76,8 @@ static int parse(args *a, int argc, char **argv) {
             if (strcmp(name, "--type") != 0) continue;
             a->plan.type = quants_type_find(argv[i]);
             if (a->plan.type < 0) return fail(EXIT_USAGE, "--type: '%s', expected f32 f16 bf16 q8_0 q5_0 q4_0 q4_k q5_k or q6_k", argv[i]);
+        } else if (strcmp(name, "--base") == 0 || strcmp(name, "--detector") == 0 || strcmp(name, "--point-encoder") == 0) {
+            return fail(EXIT_USAGE, "%s: OCTAVIUS and its parts for point clouds are not converted by this version", name);
         } else if (name[0] == '-' || a->source) {
             return fail(EXIT_USAGE, "%s: unexpected; see --help", name);
         } else {
@@ -718,8 +720,10 @@ static oct_result read_vocab(job *j, vocab *v) {
         v->file = f ? f->path : ranks;
         return f ? vocab_tiktoken(v, f->data, f->size, qwen, &j->err) : OCT_OK;
     }
-    if ((r = checkpoint_json(&j->model, j->a.source, "vocab.json", &root, &j->err)) != OCT_OK || (r = source_map(j, "merges.txt", &merges)) != OCT_OK) return r;
-    if (root && merges) {
+    if ((r = checkpoint_json(&j->model, j->a.source, "vocab.json", &root, &j->err)) != OCT_OK || (r = source_map(j, "merges.txt", &merges)) != OCT_OK ||
+        (r = source_map(j, "tokenizer.json", &f)) != OCT_OK)
+        return r;
+    if (root && merges && !(f && is(j, "llama"))) {        /* how such a LLaMA splits text into words stands in tokenizer.json alone */
         v->file = merges->path;
         v->pre = is(j, "phi2") ? "phi-2" : is(j, "qwen2") ? "qwen2" : is(j, "stablelm") ? "stablelm2" : "gpt-2";
         if ((r = vocab_ids(v, root, false, &j->err)) != OCT_OK || (r = vocab_merges_text(v, merges->data, merges->size, &j->err)) != OCT_OK ||
