@@ -52,7 +52,8 @@ static unsigned fuzz_pickle(pool *p, const unsigned char *data, size_t size) {
     oct_error err;
     unsigned n = 0;
     pickle_open(&r, p, data, size, "fuzz");
-    while (n < 8 && pickle_load(&r, &v, &err) == OCT_OK) n += 1 + (unsigned)(v->kind == PICKLE_DICT && pickle_get(v, "model") != NULL);
+    while (n < 8 && pickle_load(&r, &v, &err) == OCT_OK)
+        n += 1 + (unsigned)(v->kind == PICKLE_DICT && pickle_get(v, "model") != NULL);
     return n;
 }
 static unsigned fuzz_safetensors(pool *p, const unsigned char *data, size_t size) {
@@ -78,14 +79,16 @@ static unsigned fuzz_torch(const unsigned char *data, size_t size) {
     f.path = path;
     f.data = data;
     f.size = size;
-    oct_result r = zip_is(data, size) ? checkpoint_zip(&c, &f, &err) : size >= 9 && data[8] == '{' ? checkpoint_safetensors(&c, &f, &err)
-                                                                                                  : checkpoint_pickle(&c, &f, &err);
+    oct_result r = zip_is(data, size)            ? checkpoint_zip(&c, &f, &err)
+                   : size >= 9 && data[8] == '{' ? checkpoint_safetensors(&c, &f, &err)
+                                                 : checkpoint_pickle(&c, &f, &err);
     size_t budget = (size_t)64 << 20;
     for (size_t i = 0; !r && i < c.n; i++) {
         checkpoint_tensor *t = &c.tensors[i];
         size_t all = 1;
         for (int d = 0; d < t->n_dims; d++) all *= t->shape[d];
-        const size_t cost = 64 + (t->member && t->member->deflated ? t->member->n_bytes : 0) + (t->member && !t->member->checked ? t->member->n_bytes : 0);
+        const size_t cost = 64 + (t->member && t->member->deflated ? t->member->n_bytes : 0) +
+                            (t->member && !t->member->checked ? t->member->n_bytes : 0);
         if (cost > budget) break;
         budget -= cost;
         if (all == 0 || checkpoint_use(t, &err)) continue;
@@ -108,7 +111,8 @@ static unsigned fuzz_vocab(pool *p, int which, const unsigned char *data, size_t
     oct_result r;
     if (which == 0) r = vocab_sentencepiece(&v, data, size, &err);
     else if (which == 1) r = vocab_tiktoken(&v, data, size, (size & 1) != 0, &err);
-    else if ((r = json_parse(p, (const char *)data, size, "fuzz", &root, &err)) == OCT_OK) r = vocab_tokenizer_json(&v, root, &err);
+    else if ((r = json_parse(p, (const char *)data, size, "fuzz", &root, &err)) == OCT_OK)
+        r = vocab_tokenizer_json(&v, root, &err);
     else r = vocab_merges_text(&v, data, size, &err);
     return r ? 0 : 1 + (unsigned)(v.n && vocab_id(&v, v.tokens[v.n - 1]) >= 0);
 }
@@ -152,8 +156,9 @@ static void fuzz_put(fuzz_input *f, const void *data, size_t n) {
 static void fuzz_number(fuzz_input *f, uint64_t v, int n) { fuzz_put(f, &v, (size_t)n); }
 
 /* {"w": a tensor of 2 x 2 floats from storage "0"} */
-static const char fuzz_tensor_pickle[] = "\x80\x02}q\0X\1\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0000"
-                                         "X\3\0\0\0cpuK\4tQK\0K\2K\2\x86K\2K\1\x86\x89}tRq\1s.";
+static const char fuzz_tensor_pickle[] =
+    "\x80\x02}q\0X\1\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0000"
+    "X\3\0\0\0cpuK\4tQK\0K\2K\2\x86K\2K\1\x86\x89}tRq\1s.";
 static void fuzz_archive(fuzz_input *f) {
     static const char *const member_names[2] = { "m/data.pkl", "m/data/0" };
     const uint8_t numbers[16] = { 0, 0, 128, 63, 0, 0, 0, 64 };
@@ -191,7 +196,8 @@ static void fuzz_archive(fuzz_input *f) {
 static void fuzz_good(fuzz_input *f, int which) {
     static const char text[] = "{\"a\": [1, -2.5e3, true, null, \"x\\u00e9\\n\"], \"b\": {}}";
     static const char header[] = "{\"w\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]}}";
-    static const char tokens[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]},\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true}],"
+    static const char tokens[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a "
+                                 "b\"]},\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true}],"
                                  "\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}";
     static const char pieces[] = "\n\x0e\n\5<unk>\x15\0\0\0\0\x18\2\n\t\n\2ab\x15\0\0\x80\xbf\x1a\2\x18\1\x12\2\x18\2";
     f->len = 0;
@@ -210,7 +216,8 @@ static void fuzz_good(fuzz_input *f, int which) {
 }
 static void fuzz_mutate(fuzz_input *f) {
     for (uint32_t n = 1 + fuzz_random() % 6; n > 0 && f->len > 1; n--) {
-        const size_t at = 1 + fuzz_random() % (f->len - 1), left = f->len - at, k = 1 + fuzz_random() % OCT__MIN(left, (size_t)16);
+        const size_t at = 1 + fuzz_random() % (f->len - 1), left = f->len - at,
+                     k = 1 + fuzz_random() % OCT__MIN(left, (size_t)16);
         const uint32_t kind = fuzz_random() % 6;
         if (kind == 0) f->data[at] ^= (uint8_t)(1u << fuzz_random() % 8);
         if (kind == 1) f->data[at] = (uint8_t)fuzz_random();

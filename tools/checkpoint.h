@@ -165,7 +165,8 @@ typedef struct checkpoint_storages {
     size_t              *numel;
 } checkpoint_storages;
 
-static inline oct_result checkpoint_storage(checkpoint *c, const checkpoint_storages *s, const pickle_value *v, checkpoint_tensor *t, oct_error *err) {
+static inline oct_result checkpoint_storage(checkpoint *c, const checkpoint_storages *s, const pickle_value *v,
+                                            checkpoint_tensor *t, oct_error *err) {
     const pickle_value *storage = v->storage;
     checkpoint_file *f = t->file;
     uint32_t at;
@@ -176,7 +177,8 @@ static inline oct_result checkpoint_storage(checkpoint *c, const checkpoint_stor
     }
     if (!s->prefix) {
         if (!names_find(&s->keys, storage->text, &at) || s->numel[at] < t->numel)
-            return oct__fail(err, OCT_E_FORMAT, "%s: tensor '%.*s': its storage '%.*s' is not there", f->path, OCT__S(t->name), OCT__S(storage->text));
+            return oct__fail(err, OCT_E_FORMAT, "%s: tensor '%.*s': its storage '%.*s' is not there", f->path, OCT__S(t->name),
+                             OCT__S(storage->text));
         t->data = s->bytes[at];
         return OCT_OK;
     }
@@ -188,13 +190,15 @@ static inline oct_result checkpoint_storage(checkpoint *c, const checkpoint_stor
     name.data = path;
     name.len = s->n_prefix + storage->text.len;
     t->member = zip_find(&f->archive, name);
-    if (!t->member) return oct__fail(err, OCT_E_FORMAT, "%s: tensor '%.*s': no member '%.*s'", f->path, OCT__S(t->name), OCT__S(name));
+    if (!t->member)
+        return oct__fail(err, OCT_E_FORMAT, "%s: tensor '%.*s': no member '%.*s'", f->path, OCT__S(t->name), OCT__S(name));
     if (t->numel > t->member->n_bytes / dtype_bytes[t->dtype] || t->member->n_bytes / dtype_bytes[t->dtype] > t->numel)
-        return oct__fail(err, OCT_E_FORMAT, "%s: member '%.*s': %zu bytes, expected %zu numbers of %d", f->path, OCT__S(name), t->member->n_bytes,
-                         t->numel, dtype_bytes[t->dtype]);
+        return oct__fail(err, OCT_E_FORMAT, "%s: member '%.*s': %zu bytes, expected %zu numbers of %d", f->path, OCT__S(name),
+                         t->member->n_bytes, t->numel, dtype_bytes[t->dtype]);
     return OCT_OK;
 }
-static inline oct_result checkpoint_tensor_of(checkpoint *c, checkpoint_file *f, const checkpoint_storages *s, oct_string name, const pickle_value *v, oct_error *err) {
+static inline oct_result checkpoint_tensor_of(checkpoint *c, checkpoint_file *f, const checkpoint_storages *s, oct_string name,
+                                              const pickle_value *v, oct_error *err) {
     checkpoint_tensor *t = checkpoint_add(c, f, name, err);
     if (!t) return err->code;
     t->dtype = v->dtype;
@@ -206,7 +210,8 @@ static inline oct_result checkpoint_tensor_of(checkpoint *c, checkpoint_file *f,
 }
 /* Names of nested dictionaries are joined by dots, as torch names parameters. */
 enum { CHECKPOINT_PICKLE = 1 << 28, CHECKPOINT_NEST = 32, CHECKPOINT_VISITS = 4000000, CHECKPOINT_NAME = 400 };
-static inline oct_result checkpoint_gather(checkpoint *c, checkpoint_file *f, const checkpoint_storages *s, const pickle_value *root, oct_error *err) {
+static inline oct_result checkpoint_gather(checkpoint *c, checkpoint_file *f, const checkpoint_storages *s,
+                                           const pickle_value *root, oct_error *err) {
     struct { const pickle_value *v; size_t at, len; } open[CHECKPOINT_NEST];
     char name[CHECKPOINT_NAME];
     int depth = 1;
@@ -219,11 +224,13 @@ static inline oct_result checkpoint_gather(checkpoint *c, checkpoint_file *f, co
             depth--;
             continue;
         }
-        if (++c->visits > CHECKPOINT_VISITS) return oct__fail(err, OCT_E_LIMIT, "%s: more than %d values", f->path, CHECKPOINT_VISITS);
+        if (++c->visits > CHECKPOINT_VISITS)
+            return oct__fail(err, OCT_E_LIMIT, "%s: more than %d values", f->path, CHECKPOINT_VISITS);
         const pickle_value *key = v->items[2 * i], *item = v->items[2 * i + 1];
         if (key->kind != PICKLE_STRING || (item->kind != PICKLE_TENSOR && item->kind != PICKLE_DICT)) continue;
         const size_t dot = len ? 1 : 0, end = len + dot + key->text.len;
-        if (end < len || end > sizeof name) return oct__fail(err, OCT_E_LIMIT, "%s: a name of more than %zu bytes", f->path, sizeof name);
+        if (end < len || end > sizeof name)
+            return oct__fail(err, OCT_E_LIMIT, "%s: a name of more than %zu bytes", f->path, sizeof name);
         if (dot) name[len] = '.';
         if (key->text.len) memcpy(name + len + dot, key->text.data, key->text.len);
         if (item->kind == PICKLE_TENSOR) {
@@ -243,7 +250,8 @@ static inline oct_result checkpoint_gather(checkpoint *c, checkpoint_file *f, co
     return OCT_OK;
 }
 /* The dictionary of parameters: the value itself, or what training programs keep beside the optimiser's state. */
-static inline oct_result checkpoint_root(checkpoint *c, checkpoint_file *f, const checkpoint_storages *s, pickle_value *v, oct_error *err) {
+static inline oct_result checkpoint_root(checkpoint *c, checkpoint_file *f, const checkpoint_storages *s, pickle_value *v,
+                                         oct_error *err) {
     static const char *const inner[] = { "state_dict", "model", "module" };
     const pickle_value *root = v;
     f->extra = v;
@@ -266,7 +274,8 @@ static inline oct_result checkpoint_zip(checkpoint *c, checkpoint_file *f, oct_e
     zip_member *m = zip_find_end(&f->archive, "/data.pkl");
     if (!m) return oct__fail(err, OCT_E_FORMAT, "%s: a zip archive without one data.pkl", f->path);
     if (m->n_bytes > CHECKPOINT_PICKLE)
-        return oct__fail(err, OCT_E_LIMIT, "%s: a pickle of %zu bytes, expected at most %d", f->path, m->n_bytes, CHECKPOINT_PICKLE);
+        return oct__fail(err, OCT_E_LIMIT, "%s: a pickle of %zu bytes, expected at most %d", f->path, m->n_bytes,
+                         CHECKPOINT_PICKLE);
     if ((r = zip_read(&f->archive, m, &bytes, &owned, err)) != OCT_OK) return r;
     if (owned) {                                           /* names point into it for as long as the checkpoint is open */
         unsigned char *keep = POOL_NEW(&c->p, unsigned char, m->n_bytes);
@@ -308,15 +317,16 @@ static inline oct_result checkpoint_stream(checkpoint *c, checkpoint_file *f, pi
     if (v[3]->kind != PICKLE_LIST) return oct__fail(err, OCT_E_FORMAT, "%s: no list of storages", f->path);
     s.bytes = POOL_NEW(&c->p, const unsigned char *, v[3]->count);
     s.numel = POOL_NEW(&c->p, size_t, v[3]->count);
-    if (!s.bytes || !s.numel || names_open(&s.keys, &c->p, v[3]->count)) return oct__fail(err, OCT_E_MEMORY, "%s: no memory", f->path);
+    if (!s.bytes || !s.numel || names_open(&s.keys, &c->p, v[3]->count))
+        return oct__fail(err, OCT_E_MEMORY, "%s: no memory", f->path);
     for (size_t i = 0; i < v[3]->count; i++) {
         const pickle_value *key = v[3]->items[i];
         if (key->kind != PICKLE_STRING || !names_find(&sizes, key->text, &element) || r->end - r->at < 8)
             return oct__fail(err, OCT_E_FORMAT, "%s: storage %zu of %zu: no tensor's, or cut", f->path, i, v[3]->count);
         const uint64_t n = oct__u64(r->at), left = (uint64_t)(r->end - r->at) - 8;
         if (n > left / element || !names_add(&s.keys, key->text, (uint32_t)i))
-            return oct__fail(err, OCT_E_FORMAT, "%s: storage '%.*s': %llu numbers, but %llu bytes are left", f->path, OCT__S(key->text),
-                             (unsigned long long)n, (unsigned long long)left);
+            return oct__fail(err, OCT_E_FORMAT, "%s: storage '%.*s': %llu numbers, but %llu bytes are left", f->path,
+                             OCT__S(key->text), (unsigned long long)n, (unsigned long long)left);
         s.bytes[i] = r->at + 8;
         s.numel[i] = (size_t)n;
         r->at += 8 + (size_t)n * element;
@@ -369,7 +379,8 @@ static inline bool name_ends(const char *name, const char *end) {
 }
 /* The weights of a folder, as transformers looks for them. */
 static inline oct_result checkpoint_folder(checkpoint *c, const char *folder, oct_error *err) {
-    static const char *const known[] = { "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin" };
+    static const char *const known[] = { "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
+                                         "pytorch_model.bin" };
     static const char *const ends[] = { ".safetensors", ".bin", ".pt", ".pth" };
     for (int i = 0; i < 4; i++) {
         const char *path = file_in(&c->p, folder, known[i]);

@@ -75,7 +75,8 @@ static int parse(args *a, int argc, char **argv) {
             if (strcmp(name, "-o") == 0) a->out = argv[i];
             if (strcmp(name, "--type") != 0) continue;
             a->plan.type = quants_type_find(argv[i]);
-            if (a->plan.type < 0) return fail(EXIT_USAGE, "--type: '%s', expected f32 f16 bf16 q8_0 q5_0 q4_0 q4_k q5_k or q6_k", argv[i]);
+            if (a->plan.type < 0)
+                return fail(EXIT_USAGE, "--type: '%s', expected f32 f16 bf16 q8_0 q5_0 q4_0 q4_k q5_k or q6_k", argv[i]);
         } else if (strcmp(name, "--base") == 0 || strcmp(name, "--detector") == 0 || strcmp(name, "--point-encoder") == 0) {
             return fail(EXIT_USAGE, "%s: OCTAVIUS and its parts for point clouds are not converted by this version", name);
         } else if (name[0] == '-' || a->source) {
@@ -142,7 +143,8 @@ static oct_result made_add(job *j, const char *name, int part, bool stacked, che
         m->parts = (checkpoint_tensor **)parts;
     }
     if (m->parts[part])
-        return oct__fail(&j->err, OCT_E_FORMAT, "tensors '%.*s' and '%.*s' are both '%s'", OCT__S(m->parts[part]->name), OCT__S(t->name), name);
+        return oct__fail(&j->err, OCT_E_FORMAT, "tensors '%.*s' and '%.*s' are both '%s'", OCT__S(m->parts[part]->name),
+                         OCT__S(t->name), name);
     m->parts[part] = t;
     if ((size_t)part >= m->n_parts) m->n_parts = (size_t)part + 1;
     t->used = true;
@@ -164,7 +166,8 @@ static bool rule_match(const char *pattern, oct_string name, long numbers[2], oc
         if (*pattern == '*') {
             rest->data = name.data + at;
             rest->len = name.len - at;
-            return (rest->len == 6 && memcmp(rest->data, "weight", 6) == 0) || (rest->len == 4 && memcmp(rest->data, "bias", 4) == 0);
+            return (rest->len == 6 && memcmp(rest->data, "weight", 6) == 0) ||
+                   (rest->len == 4 && memcmp(rest->data, "bias", 4) == 0);
         }
         if (*pattern != '#') {
             if (at == name.len || name.data[at++] != *pattern) return false;
@@ -172,7 +175,8 @@ static bool rule_match(const char *pattern, oct_string name, long numbers[2], oc
         }
         const size_t begin = at;
         long v = 0;
-        while (at < name.len && name.data[at] >= '0' && name.data[at] <= '9' && at - begin < 5) v = v * 10 + (name.data[at++] - '0');
+        while (at < name.len && name.data[at] >= '0' && name.data[at] <= '9' && at - begin < 5)
+            v = v * 10 + (name.data[at++] - '0');
         if (at == begin || n == 2 || (name.data[begin] == '0' && at - begin > 1)) return false;
         numbers[n++] = v;
     }
@@ -181,8 +185,9 @@ static bool rule_match(const char *pattern, oct_string name, long numbers[2], oc
 static void rule_name(const char *to, const long numbers[2], oct_string rest, char out[64]) {
     size_t n = 0;
     for (; *to && n < 63; to++) {
-        const int more = *to == '#' ? snprintf(out + n, 64 - n, "%ld", numbers[0])
-                       : *to == '*' ? snprintf(out + n, 64 - n, "%.*s", (int)rest.len, rest.data) : snprintf(out + n, 64 - n, "%c", *to);
+        const int more = *to == '#'   ? snprintf(out + n, 64 - n, "%ld", numbers[0])
+                         : *to == '*' ? snprintf(out + n, 64 - n, "%.*s", (int)rest.len, rest.data)
+                                      : snprintf(out + n, 64 - n, "%c", *to);
         n += (size_t)more;
     }
     out[OCT__MIN(n, (size_t)63)] = 0;
@@ -199,7 +204,9 @@ static oct_result rule_apply(job *j, const rule *rules, oct_string name, checkpo
         *found = t->used = true;
         if (!rules->to[0]) return OCT_OK;
         rule_name(rules->to, numbers, rest, to);
-        if (numbers[1] >= PARTS) return oct__fail(&j->err, OCT_E_LIMIT, "tensor '%.*s': part %ld, expected at most %d", OCT__S(t->name), numbers[1], PARTS - 1);
+        if (numbers[1] >= PARTS)
+            return oct__fail(&j->err, OCT_E_LIMIT, "tensor '%.*s': part %ld, expected at most %d", OCT__S(t->name), numbers[1],
+                             PARTS - 1);
         return made_add(j, to, numbers[1] < 0 ? 0 : (int)numbers[1], numbers[1] >= 0, t);
     }
     return OCT_OK;
@@ -220,8 +227,10 @@ static bool name_like(oct_string name, const char *pattern) {
 }
 /* Buffers that are computed anew, and what the user leaves out. */
 static bool name_ignored(const job *j, oct_string name) {
-    static const char *const buffers[] = { "*rotary_emb.inv_freq", "*.attn.masked_bias", "*.attn.bias", "*logn_tensor", "*position_ids", "*.masked_bias",
-                                           "*rotary_pos_emb.inv_freq", "*num_batches_tracked" };
+    static const char *const buffers[] = {
+        "*rotary_emb.inv_freq", "*.attn.masked_bias",       "*.attn.bias",         "*logn_tensor", "*position_ids",
+        "*.masked_bias",        "*rotary_pos_emb.inv_freq", "*num_batches_tracked"
+    };
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         if (name_like(name, buffers[i])) return true;
     for (int i = 0; i < j->a.n_ignored; i++)
@@ -229,67 +238,121 @@ static bool name_ignored(const job *j, oct_string name) {
     return false;
 }
 
-static const rule text_rules[] = {
-    { "model.embed_tokens.weight", "token_embd.weight" }, { "transformer.wte.weight", "token_embd.weight" },
-    { "model.norm.*", "output_norm.*" }, { "model.final_layernorm.*", "output_norm.*" }, { "transformer.ln_f.*", "output_norm.*" },
-    { "lm_head.*", "output.*" },
-    { "model.layers.#.input_layernorm.*", "blk.#.attn_norm.*" }, { "model.layers.#.post_attention_layernorm.*", "blk.#.ffn_norm.*" },
-    { "model.layers.#.self_attn.q_proj.*", "blk.#.attn_q.*" }, { "model.layers.#.self_attn.k_proj.*", "blk.#.attn_k.*" },
-    { "model.layers.#.self_attn.v_proj.*", "blk.#.attn_v.*" }, { "model.layers.#.self_attn.o_proj.*", "blk.#.attn_output.*" },
-    { "model.layers.#.self_attn.dense.*", "blk.#.attn_output.*" },
-    { "model.layers.#.mlp.gate_proj.*", "blk.#.ffn_gate.*" }, { "model.layers.#.mlp.up_proj.*", "blk.#.ffn_up.*" },
-    { "model.layers.#.mlp.down_proj.*", "blk.#.ffn_down.*" }, { "model.layers.#.mlp.fc1.*", "blk.#.ffn_up.*" },
-    { "model.layers.#.mlp.fc2.*", "blk.#.ffn_down.*" },
-    { "transformer.h.#.ln_1.*", "blk.#.attn_norm.*" }, { "transformer.h.#.ln_2.*", "blk.#.ffn_norm.*" },
-    { "transformer.h.#.attn.c_attn.*", "blk.#.attn_qkv.*" }, { "transformer.h.#.attn.c_proj.*", "blk.#.attn_output.*" },
-    { "transformer.h.#.mlp.w2.*", "blk.#.ffn_gate.*" }, { "transformer.h.#.mlp.w1.*", "blk.#.ffn_up.*" },     /* Qwen's gate is w2 */
-    { "transformer.h.#.mlp.c_proj.*", "blk.#.ffn_down.*" },
+static const rule text_rules[] = { { "model.embed_tokens.weight", "token_embd.weight" },
+                                   { "transformer.wte.weight", "token_embd.weight" },
+                                   { "model.norm.*", "output_norm.*" },
+                                   { "model.final_layernorm.*", "output_norm.*" },
+                                   { "transformer.ln_f.*", "output_norm.*" },
+                                   { "lm_head.*", "output.*" },
+                                   { "model.layers.#.input_layernorm.*", "blk.#.attn_norm.*" },
+                                   { "model.layers.#.post_attention_layernorm.*", "blk.#.ffn_norm.*" },
+                                   { "model.layers.#.self_attn.q_proj.*", "blk.#.attn_q.*" },
+                                   { "model.layers.#.self_attn.k_proj.*", "blk.#.attn_k.*" },
+                                   { "model.layers.#.self_attn.v_proj.*", "blk.#.attn_v.*" },
+                                   { "model.layers.#.self_attn.o_proj.*", "blk.#.attn_output.*" },
+                                   { "model.layers.#.self_attn.dense.*", "blk.#.attn_output.*" },
+                                   { "model.layers.#.mlp.gate_proj.*", "blk.#.ffn_gate.*" },
+                                   { "model.layers.#.mlp.up_proj.*", "blk.#.ffn_up.*" },
+                                   { "model.layers.#.mlp.down_proj.*", "blk.#.ffn_down.*" },
+                                   { "model.layers.#.mlp.fc1.*", "blk.#.ffn_up.*" },
+                                   { "model.layers.#.mlp.fc2.*", "blk.#.ffn_down.*" },
+                                   { "transformer.h.#.ln_1.*", "blk.#.attn_norm.*" },
+                                   { "transformer.h.#.ln_2.*", "blk.#.ffn_norm.*" },
+                                   { "transformer.h.#.attn.c_attn.*", "blk.#.attn_qkv.*" },
+                                   { "transformer.h.#.attn.c_proj.*", "blk.#.attn_output.*" },
+                                   { "transformer.h.#.mlp.w2.*", "blk.#.ffn_gate.*" },
+                                   { "transformer.h.#.mlp.w1.*", "blk.#.ffn_up.*" }, /* Qwen's gate is w2 */
+                                   { "transformer.h.#.mlp.c_proj.*", "blk.#.ffn_down.*" },
 #define EXPERTS(from) from ".mlp.deepspeed_moe.experts.deepspeed_experts.#."
-    { "model.layers.#.mlp.deepspeed_moe.gate.wg.weight", "blk.#.ffn_gate_inp.weight" },
-    { "transformer.h.#.mlp.deepspeed_moe.gate.wg.weight", "blk.#.ffn_gate_inp.weight" },
-    { EXPERTS("model.layers.#") "gate_proj.*", "blk.#.ffn_gate_exps.*" }, { EXPERTS("model.layers.#") "up_proj.*", "blk.#.ffn_up_exps.*" },
-    { EXPERTS("model.layers.#") "down_proj.*", "blk.#.ffn_down_exps.*" }, { EXPERTS("model.layers.#") "fc1.*", "blk.#.ffn_up_exps.*" },
-    { EXPERTS("model.layers.#") "fc2.*", "blk.#.ffn_down_exps.*" }, { EXPERTS("transformer.h.#") "w2.*", "blk.#.ffn_gate_exps.*" },
-    { EXPERTS("transformer.h.#") "w1.*", "blk.#.ffn_up_exps.*" }, { EXPERTS("transformer.h.#") "c_proj.*", "blk.#.ffn_down_exps.*" },
+                                   { "model.layers.#.mlp.deepspeed_moe.gate.wg.weight", "blk.#.ffn_gate_inp.weight" },
+                                   { "transformer.h.#.mlp.deepspeed_moe.gate.wg.weight", "blk.#.ffn_gate_inp.weight" },
+                                   { EXPERTS("model.layers.#") "gate_proj.*", "blk.#.ffn_gate_exps.*" },
+                                   { EXPERTS("model.layers.#") "up_proj.*", "blk.#.ffn_up_exps.*" },
+                                   { EXPERTS("model.layers.#") "down_proj.*", "blk.#.ffn_down_exps.*" },
+                                   { EXPERTS("model.layers.#") "fc1.*", "blk.#.ffn_up_exps.*" },
+                                   { EXPERTS("model.layers.#") "fc2.*", "blk.#.ffn_down_exps.*" },
+                                   { EXPERTS("transformer.h.#") "w2.*", "blk.#.ffn_gate_exps.*" },
+                                   { EXPERTS("transformer.h.#") "w1.*", "blk.#.ffn_up_exps.*" },
+                                   { EXPERTS("transformer.h.#") "c_proj.*", "blk.#.ffn_down_exps.*" },
 #undef EXPERTS
-    { "model.mm_projector.*", "mm.0.*" }, { "transformer.mm_projector.*", "mm.0.*" },
-    { "model.mm_projector.0.*", "mm.0.*" }, { "model.mm_projector.2.*", "mm.2.*" },
-    { "model.mm_projector.image_spatial_proj.*", "mm.0.*" },
-    { "model.mm_projector.image_spatial_proj.0.*", "mm.0.*" }, { "model.mm_projector.image_spatial_proj.2.*", "mm.2.*" },
-    { "transformer.mm_projector.image_spatial_proj.*", "mm.0.*" },
-    { "transformer.mm_projector.image_spatial_proj.0.*", "mm.0.*" }, { "transformer.mm_projector.image_spatial_proj.2.*", "mm.2.*" },
-    { "multi_modal_projector.linear_1.*", "mm.0.*" }, { "multi_modal_projector.linear_2.*", "mm.2.*" },
-    { NULL, NULL } };
+                                   { "model.mm_projector.*", "mm.0.*" },
+                                   { "transformer.mm_projector.*", "mm.0.*" },
+                                   { "model.mm_projector.0.*", "mm.0.*" },
+                                   { "model.mm_projector.2.*", "mm.2.*" },
+                                   { "model.mm_projector.image_spatial_proj.*", "mm.0.*" },
+                                   { "model.mm_projector.image_spatial_proj.0.*", "mm.0.*" },
+                                   { "model.mm_projector.image_spatial_proj.2.*", "mm.2.*" },
+                                   { "transformer.mm_projector.image_spatial_proj.*", "mm.0.*" },
+                                   { "transformer.mm_projector.image_spatial_proj.0.*", "mm.0.*" },
+                                   { "transformer.mm_projector.image_spatial_proj.2.*", "mm.2.*" },
+                                   { "multi_modal_projector.linear_1.*", "mm.0.*" },
+                                   { "multi_modal_projector.linear_2.*", "mm.2.*" },
+                                   { NULL, NULL } };
 
 /* Of transformers, behind "vision_model."; of OpenAI, behind "visual."; of timm. */
-static const rule tower_rules[] = {
-    { "embeddings.class_embedding", "v.class_embd" }, { "embeddings.patch_embedding.*", "v.patch_embd.*" },
-    { "embeddings.position_embedding.weight", "v.position_embd.weight" }, { "pre_layrnorm.*", "v.pre_ln.*" }, { "pre_layernorm.*", "v.pre_ln.*" },
-    { "encoder.layers.#.layer_norm1.*", "v.blk.#.ln1.*" }, { "encoder.layers.#.layer_norm2.*", "v.blk.#.ln2.*" },
-    { "encoder.layers.#.self_attn.q_proj.*", "v.blk.#.attn_q.*" }, { "encoder.layers.#.self_attn.k_proj.*", "v.blk.#.attn_k.*" },
-    { "encoder.layers.#.self_attn.v_proj.*", "v.blk.#.attn_v.*" }, { "encoder.layers.#.self_attn.out_proj.*", "v.blk.#.attn_out.*" },
-    { "encoder.layers.#.mlp.fc1.*", "v.blk.#.ffn_up.*" }, { "encoder.layers.#.mlp.fc2.*", "v.blk.#.ffn_down.*" },
-    { "post_layernorm.*", "" }, { "head.probe", "" }, { "head.attention.in_proj_weight", "" }, { "head.attention.in_proj_bias", "" },
-    { "head.attention.out_proj.*", "" }, { "head.layernorm.*", "" }, { "head.mlp.fc1.*", "" }, { "head.mlp.fc2.*", "" },
-    { NULL, NULL } };
-static const rule openai_rules[] = {
-    { "class_embedding", "v.class_embd" }, { "conv1.weight", "v.patch_embd.weight" }, { "positional_embedding", "v.position_embd.weight" },
-    { "ln_pre.*", "v.pre_ln.*" }, { "ln_post.*", "" }, { "proj", "" },
-    { "transformer.resblocks.#.ln_1.*", "v.blk.#.ln1.*" }, { "transformer.resblocks.#.ln_2.*", "v.blk.#.ln2.*" },
-    { "transformer.resblocks.#.attn.in_proj_weight", "v.blk.#.attn_qkv.weight" }, { "transformer.resblocks.#.attn.in_proj_bias", "v.blk.#.attn_qkv.bias" },
-    { "transformer.resblocks.#.attn.out_proj.*", "v.blk.#.attn_out.*" }, { "transformer.resblocks.#.mlp.c_fc.*", "v.blk.#.ffn_up.*" },
-    { "transformer.resblocks.#.mlp.c_proj.*", "v.blk.#.ffn_down.*" },
-    { NULL, NULL } };
-static const rule timm_rules[] = {
-    { "cls_token", "v.class_embd" }, { "pos_embed", "v.position_embd.weight" }, { "patch_embed.proj.*", "v.patch_embd.*" }, { "norm_pre.*", "v.pre_ln.*" },
-    { "blocks.#.norm1.*", "v.blk.#.ln1.*" }, { "blocks.#.norm2.*", "v.blk.#.ln2.*" }, { "blocks.#.attn.qkv.*", "v.blk.#.attn_qkv.*" },
-    { "blocks.#.attn.proj.*", "v.blk.#.attn_out.*" }, { "blocks.#.mlp.fc1.*", "v.blk.#.ffn_up.*" }, { "blocks.#.mlp.fc2.*", "v.blk.#.ffn_down.*" },
-    { "norm.*", "v.post_ln.*" }, { "head.*", "v.head.*" },
-    { NULL, NULL } };
+static const rule tower_rules[] = { { "embeddings.class_embedding", "v.class_embd" },
+                                    { "embeddings.patch_embedding.*", "v.patch_embd.*" },
+                                    { "embeddings.position_embedding.weight", "v.position_embd.weight" },
+                                    { "pre_layrnorm.*", "v.pre_ln.*" },
+                                    { "pre_layernorm.*", "v.pre_ln.*" },
+                                    { "encoder.layers.#.layer_norm1.*", "v.blk.#.ln1.*" },
+                                    { "encoder.layers.#.layer_norm2.*", "v.blk.#.ln2.*" },
+                                    { "encoder.layers.#.self_attn.q_proj.*", "v.blk.#.attn_q.*" },
+                                    { "encoder.layers.#.self_attn.k_proj.*", "v.blk.#.attn_k.*" },
+                                    { "encoder.layers.#.self_attn.v_proj.*", "v.blk.#.attn_v.*" },
+                                    { "encoder.layers.#.self_attn.out_proj.*", "v.blk.#.attn_out.*" },
+                                    { "encoder.layers.#.mlp.fc1.*", "v.blk.#.ffn_up.*" },
+                                    { "encoder.layers.#.mlp.fc2.*", "v.blk.#.ffn_down.*" },
+                                    { "post_layernorm.*", "" },
+                                    { "head.probe", "" },
+                                    { "head.attention.in_proj_weight", "" },
+                                    { "head.attention.in_proj_bias", "" },
+                                    { "head.attention.out_proj.*", "" },
+                                    { "head.layernorm.*", "" },
+                                    { "head.mlp.fc1.*", "" },
+                                    { "head.mlp.fc2.*", "" },
+                                    { NULL, NULL } };
+static const rule openai_rules[] = { { "class_embedding", "v.class_embd" },
+                                     { "conv1.weight", "v.patch_embd.weight" },
+                                     { "positional_embedding", "v.position_embd.weight" },
+                                     { "ln_pre.*", "v.pre_ln.*" },
+                                     { "ln_post.*", "" },
+                                     { "proj", "" },
+                                     { "transformer.resblocks.#.ln_1.*", "v.blk.#.ln1.*" },
+                                     { "transformer.resblocks.#.ln_2.*", "v.blk.#.ln2.*" },
+                                     { "transformer.resblocks.#.attn.in_proj_weight", "v.blk.#.attn_qkv.weight" },
+                                     { "transformer.resblocks.#.attn.in_proj_bias", "v.blk.#.attn_qkv.bias" },
+                                     { "transformer.resblocks.#.attn.out_proj.*", "v.blk.#.attn_out.*" },
+                                     { "transformer.resblocks.#.mlp.c_fc.*", "v.blk.#.ffn_up.*" },
+                                     { "transformer.resblocks.#.mlp.c_proj.*", "v.blk.#.ffn_down.*" },
+                                     { NULL, NULL } };
+static const rule timm_rules[] = { { "cls_token", "v.class_embd" },
+                                   { "pos_embed", "v.position_embd.weight" },
+                                   { "patch_embed.proj.*", "v.patch_embd.*" },
+                                   { "norm_pre.*", "v.pre_ln.*" },
+                                   { "blocks.#.norm1.*", "v.blk.#.ln1.*" },
+                                   { "blocks.#.norm2.*", "v.blk.#.ln2.*" },
+                                   { "blocks.#.attn.qkv.*", "v.blk.#.attn_qkv.*" },
+                                   { "blocks.#.attn.proj.*", "v.blk.#.attn_out.*" },
+                                   { "blocks.#.mlp.fc1.*", "v.blk.#.ffn_up.*" },
+                                   { "blocks.#.mlp.fc2.*", "v.blk.#.ffn_down.*" },
+                                   { "norm.*", "v.post_ln.*" },
+                                   { "head.*", "v.head.*" },
+                                   { NULL, NULL } };
 /* The other half of a CLIP or SigLIP checkpoint. */
-static const char *const tower_others[] = { "text_model.*", "visual_projection.weight", "text_projection.weight", "text_projection", "logit_scale",
-                                            "logit_bias", "transformer.resblocks.*", "token_embedding.weight", "positional_embedding", "ln_final.*",
-                                            "input_resolution", "context_length", "vocab_size" };
+static const char *const tower_others[] = { "text_model.*",
+                                            "visual_projection.weight",
+                                            "text_projection.weight",
+                                            "text_projection",
+                                            "logit_scale",
+                                            "logit_bias",
+                                            "transformer.resblocks.*",
+                                            "token_embedding.weight",
+                                            "positional_embedding",
+                                            "ln_final.*",
+                                            "input_resolution",
+                                            "context_length",
+                                            "vocab_size" };
 
 /* Wrappers that training and later transformers put around names. */
 static oct_string text_name(oct_string name, pool *p) {
@@ -298,7 +361,8 @@ static oct_string text_name(oct_string name, pool *p) {
     (void)name_cut(&name, "base_model.model.");
     if (name_cut(&name, "language_model.model.") || name_cut(&name, "model.language_model.") || name_cut(&name, "model.model."))
         snprintf(text, sizeof text, "model.%.*s", (int)OCT__MIN(name.len, (size_t)480), name.data);
-    else if (name_cut(&name, "language_model.") || (name_cut(&name, "model.multi_modal_projector.") && (name.data -= 22, name.len += 22)))
+    else if (name_cut(&name, "language_model.") ||
+             (name_cut(&name, "model.multi_modal_projector.") && (name.data -= 22, name.len += 22)))
         snprintf(text, sizeof text, "%.*s", (int)OCT__MIN(name.len, (size_t)480), name.data);
     else
         return name;
@@ -307,12 +371,15 @@ static oct_string text_name(oct_string name, pool *p) {
 }
 /* The tower's copies inside a model's checkpoint.  Cuts the name to what transformers calls the tensor. */
 static bool text_tower(oct_string *name) {
-    return name_cut(name, "model.image_tower.image_tower.vision_model.") || name_cut(name, "model.vision_tower.vision_tower.vision_model.") ||
-           name_cut(name, "transformer.image_tower.image_tower.vision_model.") || name_cut(name, "model.vision_tower.vision_model.") ||
-           name_cut(name, "vision_tower.vision_model.") || name_cut(name, "model.vision_tower.") || name_cut(name, "vision_tower.");
+    return name_cut(name, "model.image_tower.image_tower.vision_model.") ||
+           name_cut(name, "model.vision_tower.vision_tower.vision_model.") ||
+           name_cut(name, "transformer.image_tower.image_tower.vision_model.") ||
+           name_cut(name, "model.vision_tower.vision_model.") || name_cut(name, "vision_tower.vision_model.") ||
+           name_cut(name, "model.vision_tower.") || name_cut(name, "vision_tower.");
 }
 static oct_result unknown(job *j, const checkpoint_tensor *t) {
-    return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: tensor '%.*s' has no place in the output (--ignore leaves it out)", t->file->path, OCT__S(t->name));
+    return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: tensor '%.*s' has no place in the output (--ignore leaves it out)",
+                     t->file->path, OCT__S(t->name));
 }
 static oct_result place_text(job *j) {
     for (size_t i = 0; i < j->model.n; i++) {
@@ -349,7 +416,10 @@ static oct_result want_n(job *j, const char *name, int flags, int64_t parts, int
     char is[128], should[128];
     size_t wanted[4];
     for (int i = 0; i < n; i++) wanted[i] = (size_t)shape[i];
-    if (!m) return flags & OPTIONAL ? OCT_OK : oct__fail(&j->err, OCT_E_FORMAT, "tensor '%s' %s: nothing in the checkpoint makes it", name, shape_text(n, wanted, should));
+    if (!m)
+        return flags & OPTIONAL ? OCT_OK
+                                : oct__fail(&j->err, OCT_E_FORMAT, "tensor '%s' %s: nothing in the checkpoint makes it", name,
+                                            shape_text(n, wanted, should));
     const size_t all = parts ? (size_t)parts : 1;
     if (m->n_parts > all || m->stacked != (parts > 0))
         return oct__fail(&j->err, OCT_E_FORMAT, "tensor '%s': part %zu, expected %zu", name, m->n_parts - 1, all);
@@ -382,7 +452,8 @@ static oct_result want(job *j, const char *name, int flags, int64_t rows, int64_
 }
 /* PREFIX.N.NAME.weight [rows, cols] ([rows] where cols is 0) and its bias. */
 enum { NO_BIAS = 2, MAY_BIAS = 4 };
-static oct_result want_at(job *j, const char *prefix, int64_t layer, const char *name, int flags, int64_t parts, int64_t rows, int64_t cols) {
+static oct_result want_at(job *j, const char *prefix, int64_t layer, const char *name, int flags, int64_t parts, int64_t rows,
+                          int64_t cols) {
     const int64_t shape[2] = { rows, cols };
     char full[64];
     snprintf(full, sizeof full, "%s.%lld.%s.weight", prefix, (long long)layer, name);
@@ -438,7 +509,8 @@ static oct_result key_f32s(job *j, const char *key, const float *given, int n, b
     for (int i = 0; i < n; i++) {
         char *end = NULL;
         v[i] = value ? (float)strtod(at, &end) : given[i];
-        if (value && (end == at || (*end && *end != ','))) return set_bad(j, key, value, n > 1 ? "numbers with commas" : "a number");
+        if (value && (end == at || (*end && *end != ',')))
+            return set_bad(j, key, value, n > 1 ? "numbers with commas" : "a number");
         if (value) at = *end ? end + 1 : n > 1 && i == 0 ? value : end;        /* one number stands for all */
     }
     if (array) gw_array_f32(&j->o.head, key, v, (size_t)n);
@@ -466,10 +538,19 @@ static oct_result key_arch_f32(job *j, const char *name, double v) {
 }
 /* Keys of --set that nothing above has asked for. */
 static oct_result set_rest(job *j) {
-    static const struct { const char *key; char type; } known[] = {
-        { "octavius.v.resize_side", 'u' }, { "octavius.v.convert", 's' }, { "octavius.prompt_style", 's' }, { "octavius.moe.capacity_factor", 'f' },
-        { "octavius.moe.min_capacity", 'u' }, { "octavius.native_length", 'u' }, { "octavius.sampling.temp", 'f' }, { "octavius.sampling.top_k", 'u' },
-        { "octavius.sampling.top_p", 'f' }, { "octavius.sampling.min_p", 'f' }, { "octavius.sampling.penalty_repeat", 'f' }, { "general.name", 's' } };
+    static const struct { const char *key; char type;
+    } known[] = { { "octavius.v.resize_side", 'u' },
+                  { "octavius.v.convert", 's' },
+                  { "octavius.prompt_style", 's' },
+                  { "octavius.moe.capacity_factor", 'f' },
+                  { "octavius.moe.min_capacity", 'u' },
+                  { "octavius.native_length", 'u' },
+                  { "octavius.sampling.temp", 'f' },
+                  { "octavius.sampling.top_k", 'u' },
+                  { "octavius.sampling.top_p", 'f' },
+                  { "octavius.sampling.min_p", 'f' },
+                  { "octavius.sampling.penalty_repeat", 'f' },
+                  { "general.name", 's' } };
     for (int i = 0; i < j->a.n_set; i++) {
         const char *key = j->a.set[i].key;
         char type = 0;
@@ -504,20 +585,24 @@ static oct_result read_family(job *j) {
             j->arch = families[i].arch;
             j->style = families[i].style;
         }
-    if (!j->arch) return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: model_type '%.*s' is not known", j->a.source, OCT__S(type));
+    if (!j->arch)
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: model_type '%.*s' is not known", j->a.source,
+                         OCT__S(type));
     const json *text = json_get(j->config, "text_config");     /* transformers' own LLaVA */
     j->text = text && text->kind == JSON_OBJECT ? text : j->config;
     j->own_tower = j->text != j->config && !j->a.vision;
     const oct_string inner = json_text(json_get(text, "model_type"), "llama");
     if (text && !oct__str_is(inner, "llama") && !oct__str_is(inner, "mistral"))
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: text_config.model_type '%.*s', expected llama", j->a.source, OCT__S(inner));
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: text_config.model_type '%.*s', expected llama",
+                         j->a.source, OCT__S(inner));
     return OCT_OK;
 }
 /* From 1 to 2^24. */
 static oct_result read_size(job *j, const json *from, const char *key, int64_t none, int64_t *out) {
     *out = json_int(json_get(from, key), none);
     if (*out >= 1 && *out <= 1 << 24) return OCT_OK;
-    return oct__fail(&j->err, OCT_E_FORMAT, "%s: config.json: '%s' is %lld, expected 1 to %d", j->a.source, key, (long long)*out, 1 << 24);
+    return oct__fail(&j->err, OCT_E_FORMAT, "%s: config.json: '%s' is %lld, expected 1 to %d", j->a.source, key, (long long)*out,
+                     1 << 24);
 }
 /* How many layers have names: "blk.7." makes 8. */
 static int64_t count_layers(const job *j, const char *prefix) {
@@ -536,20 +621,23 @@ static oct_result read_sizes(job *j) {
     oct_result r;
     j->n_vocab = rows_of(j, "token_embd.weight", 0, -1);
     if (j->n_vocab < 1 || j->n_vocab > VOCAB_MAX)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: no token embeddings, or %lld rows of them", j->a.source, (long long)j->n_vocab);
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: no token embeddings, or %lld rows of them", j->a.source,
+                         (long long)j->n_vocab);
     if ((r = read_size(j, c, "hidden_size", rows_of(j, "token_embd.weight", 1, 0), &j->n_embd)) != OCT_OK ||
         (r = read_size(j, c, "num_hidden_layers", count_layers(j, "blk."), &j->n_layer)) != OCT_OK ||
         (r = read_size(j, c, "num_attention_heads", j->n_embd / 128, &j->n_head)) != OCT_OK ||
         (r = read_size(j, c, "num_key_value_heads", j->n_head, &j->n_kv)) != OCT_OK ||
         (r = read_size(j, c, "intermediate_size", rows_of(j, "blk.0.ffn_gate.weight", 0, 0), &j->n_ff)) != OCT_OK)
         return r;
-    if (j->n_layer > 1024) return oct__fail(&j->err, OCT_E_LIMIT, "%s: %lld layers, expected at most 1024", j->a.source, (long long)j->n_layer);
+    if (j->n_layer > 1024)
+        return oct__fail(&j->err, OCT_E_LIMIT, "%s: %lld layers, expected at most 1024", j->a.source, (long long)j->n_layer);
     if (j->n_embd % j->n_head || j->n_head % j->n_kv)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: %lld numbers for %lld heads, %lld of them for keys", j->a.source, (long long)j->n_embd,
-                         (long long)j->n_head, (long long)j->n_kv);
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: %lld numbers for %lld heads, %lld of them for keys", j->a.source,
+                         (long long)j->n_embd, (long long)j->n_head, (long long)j->n_kv);
     j->d_head = json_int(json_get(c, "head_dim"), j->n_embd / j->n_head);
     if (j->d_head * j->n_head != j->n_embd)
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: heads of %lld, expected %lld", j->a.source, (long long)j->d_head, (long long)(j->n_embd / j->n_head));
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: heads of %lld, expected %lld", j->a.source, (long long)j->d_head,
+                         (long long)(j->n_embd / j->n_head));
     return OCT_OK;
 }
 /* Whether layer i has experts, by config.json. */
@@ -572,12 +660,15 @@ static int64_t experts_of(const job *j, int64_t i) {
 }
 static oct_result want_ffn(job *j, int64_t i) {
     const bool phi = is(j, "phi2");
-    const int64_t ff = is(j, "qwen") ? j->n_ff / 2 : j->n_ff, d = j->n_embd, experts = layer_has_experts(j, i) ? experts_of(j, i) : 0;
+    const int64_t ff = is(j, "qwen") ? j->n_ff / 2 : j->n_ff, d = j->n_embd,
+                  experts = layer_has_experts(j, i) ? experts_of(j, i) : 0;
     const int bias = phi ? 0 : NO_BIAS;
     char name[3][16];
     oct_result r = OCT_OK;
-    for (int k = 0; k < 3; k++) snprintf(name[k], sizeof name[k], "%s%s", k == 0 ? "ffn_gate" : k == 1 ? "ffn_up" : "ffn_down", experts ? "_exps" : "");
-    if (experts < 0 || experts > 1024) return oct__fail(&j->err, OCT_E_FORMAT, "%s: layer %lld has %lld experts", j->a.source, (long long)i, (long long)experts);
+    for (int k = 0; k < 3; k++)
+        snprintf(name[k], sizeof name[k], "%s%s", k == 0 ? "ffn_gate" : k == 1 ? "ffn_up" : "ffn_down", experts ? "_exps" : "");
+    if (experts < 0 || experts > 1024)
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: layer %lld has %lld experts", j->a.source, (long long)i, (long long)experts);
     if (experts) r = want_at(j, "blk", i, "ffn_gate_inp", NO_BIAS, 0, experts, d);
     if (!r && !phi) r = want_at(j, "blk", i, name[0], NO_BIAS, experts, ff, d);
     if (!r) r = want_at(j, "blk", i, name[1], bias, experts, ff, d);
@@ -608,7 +699,8 @@ static void pair_rows(job *j) {
     }
 }
 static oct_result want_text(job *j) {
-    const bool tied = json_true(json_get(j->text, "tie_word_embeddings"), json_true(json_get(j->config, "tie_word_embeddings"), false));
+    const bool tied =
+        json_true(json_get(j->text, "tie_word_embeddings"), json_true(json_get(j->config, "tie_word_embeddings"), false));
     made *output = made_find(j, "output.weight");
     oct_result r;
     if (tied && output) output->wanted = true;             /* transformers takes the embeddings then */
@@ -629,7 +721,8 @@ static oct_result write_moe_keys(job *j) {
     oct_result r;
     if (!j->n_expert) return OCT_OK;
     if (json_true(json_get(moe, "use_residual"), false))
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: moe.use_residual, which no published model has", j->a.source);
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: moe.use_residual, which no published model has",
+                         j->a.source);
     if ((r = key_arch(j, "expert_count", j->n_expert)) != OCT_OK ||
         (r = key_arch(j, "expert_used_count", json_int(json_get(moe, "top_k_experts"), 2))) != OCT_OK ||
         (r = key_f32(j, "octavius.moe.capacity_factor", json_real(json_get(moe, "eval_capacity_factor"), 2.0))) != OCT_OK)
@@ -649,7 +742,8 @@ static oct_result write_rope_scaling(job *j) {
     const oct_string type = json_text(kind ? kind : json_get(s, "rope_type"), "default");
     if (oct__str_is(type, "default")) return OCT_OK;
     if (!oct__str_is(type, "linear"))
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling of type '%.*s', expected linear", j->a.source, OCT__S(type));
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling of type '%.*s', expected linear", j->a.source,
+                         OCT__S(type));
     snprintf(key, sizeof key, "%s.rope.scaling.type", j->arch);
     const oct_result r = key_text(j, key, "linear");
     return r ? r : key_arch_f32(j, "rope.scaling.factor", json_real(json_get(s, "factor"), 1.0));
@@ -659,13 +753,16 @@ static oct_result write_text_keys(job *j) {
     const bool norms = is(j, "phi2") || is(j, "stablelm");
     const json *rope = json_get(c, "rope_parameters");     /* where transformers 5 keeps what stood beside it before */
     const double theta = json_real(json_get(rope, "rope_theta"), first_real(c, "rope_theta", "rotary_emb_base", 10000.0));
-    const double stated = json_real(json_get(rope, "partial_rotary_factor"), first_real(c, "partial_rotary_factor", "rope_pct", -1.0));
+    const double stated =
+        json_real(json_get(rope, "partial_rotary_factor"), first_real(c, "partial_rotary_factor", "rope_pct", -1.0));
     const double share = is(j, "phi2") ? stated < 0.0 ? 0.5 : stated : is(j, "stablelm") ? stated < 0.0 ? 0.25 : stated : 1.0;
     char key[64];
     oct_result r;
-    if ((r = key_arch(j, "context_length", json_int(json_get(c, "max_position_embeddings"), json_int(json_get(c, "seq_length"), 2048)))) != OCT_OK ||
+    if ((r = key_arch(j, "context_length",
+                      json_int(json_get(c, "max_position_embeddings"), json_int(json_get(c, "seq_length"), 2048)))) != OCT_OK ||
         (r = key_arch(j, "embedding_length", j->n_embd)) != OCT_OK || (r = key_arch(j, "block_count", j->n_layer)) != OCT_OK ||
-        (r = key_arch(j, "feed_forward_length", j->n_ff)) != OCT_OK || (r = key_arch(j, "attention.head_count", j->n_head)) != OCT_OK ||
+        (r = key_arch(j, "feed_forward_length", j->n_ff)) != OCT_OK ||
+        (r = key_arch(j, "attention.head_count", j->n_head)) != OCT_OK ||
         (r = key_arch(j, "attention.head_count_kv", j->n_kv)) != OCT_OK ||
         (r = key_arch_f32(j, "rope.freq_base", theta)) != OCT_OK ||
         (r = key_arch(j, "rope.dimension_count", (int64_t)(share * (double)j->d_head))) != OCT_OK)
@@ -720,22 +817,27 @@ static oct_result read_vocab(job *j, vocab *v) {
         v->file = f ? f->path : ranks;
         return f ? vocab_tiktoken(v, f->data, f->size, qwen, &j->err) : OCT_OK;
     }
-    if ((r = checkpoint_json(&j->model, j->a.source, "vocab.json", &root, &j->err)) != OCT_OK || (r = source_map(j, "merges.txt", &merges)) != OCT_OK ||
-        (r = source_map(j, "tokenizer.json", &f)) != OCT_OK)
+    if ((r = checkpoint_json(&j->model, j->a.source, "vocab.json", &root, &j->err)) != OCT_OK ||
+        (r = source_map(j, "merges.txt", &merges)) != OCT_OK || (r = source_map(j, "tokenizer.json", &f)) != OCT_OK)
         return r;
-    if (root && merges && !(f && is(j, "llama"))) {        /* how such a LLaMA splits text into words stands in tokenizer.json alone */
+    if (root && merges && !(f && is(j, "llama"))) {        /* such a LLaMA has its rule for words in tokenizer.json alone */
         v->file = merges->path;
         v->pre = is(j, "phi2") ? "phi-2" : is(j, "qwen2") ? "qwen2" : is(j, "stablelm") ? "stablelm2" : "gpt-2";
-        if ((r = vocab_ids(v, root, false, &j->err)) != OCT_OK || (r = vocab_merges_text(v, merges->data, merges->size, &j->err)) != OCT_OK ||
+        if ((r = vocab_ids(v, root, false, &j->err)) != OCT_OK ||
+            (r = vocab_merges_text(v, merges->data, merges->size, &j->err)) != OCT_OK ||
             (r = checkpoint_json(&j->model, j->a.source, "added_tokens.json", &root, &j->err)) != OCT_OK)
             return r;
         return root ? vocab_ids(v, root, true, &j->err) : OCT_OK;
     }
     if ((r = checkpoint_json(&j->model, j->a.source, "tokenizer.json", &root, &j->err)) != OCT_OK) return r;
-    if (!root) return oct__fail(&j->err, OCT_E_FORMAT, "%s: no tokenizer.model, *.tiktoken, vocab.json with merges.txt, or tokenizer.json", j->a.source);
+    if (!root)
+        return oct__fail(&j->err, OCT_E_FORMAT,
+                         "%s: no tokenizer.model, *.tiktoken, vocab.json with merges.txt, or tokenizer.json", j->a.source);
     if ((r = vocab_tokenizer_json(v, root, &j->err)) != OCT_OK) return r;
-    if (!v->spm && !v->pre) v->pre = is(j, "phi2") ? "phi-2" : is(j, "qwen2") || is(j, "qwen") ? "qwen2" : is(j, "stablelm") ? "stablelm2" : NULL;
-    if (!v->spm && !v->pre) return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: tokenizer.json: an unknown way to split text into words", j->a.source);
+    if (!v->spm && !v->pre)
+        v->pre = is(j, "phi2") ? "phi-2" : is(j, "qwen2") || is(j, "qwen") ? "qwen2" : is(j, "stablelm") ? "stablelm2" : NULL;
+    if (!v->spm && !v->pre)
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: tokenizer.json: an unknown way to split text into words", j->a.source);
     if (is(j, "phi2") && !v->spm) v->pre = "phi-2";
     if (is(j, "stablelm") && !v->spm) v->pre = "stablelm2";
     return OCT_OK;
@@ -767,7 +869,8 @@ static oct_result write_vocab(job *j) {
     if (!r && decoder && decoder->kind == JSON_OBJECT) r = vocab_added(&v, decoder, &j->err);
     if (r) return r;
     if ((int64_t)v.n > j->n_vocab)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: %zu tokens, but the embeddings have %lld rows", v.file, v.n, (long long)j->n_vocab);
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: %zu tokens, but the embeddings have %lld rows", v.file, v.n,
+                         (long long)j->n_vocab);
     for (int64_t i = 0; i < j->n_vocab; i++)               /* rows without a token, and gaps */
         if ((size_t)i >= v.n || !v.tokens[i].data) {
             char pad[32];
@@ -789,13 +892,15 @@ static oct_result write_vocab(job *j) {
     write_special(j, &v, "eos", "tokenizer.ggml.eos_token_id");
     write_special(j, &v, "unk", "tokenizer.ggml.unknown_token_id");
     write_special(j, &v, "pad", "tokenizer.ggml.padding_token_id");
-    gw_bool(w, "tokenizer.ggml.add_bos_token", json_true(json_get(j->tokenizer_config, "add_bos_token"), v.spm || v.template_bos));
+    gw_bool(w, "tokenizer.ggml.add_bos_token",
+            json_true(json_get(j->tokenizer_config, "add_bos_token"), v.spm || v.template_bos));
     gw_bool(w, "tokenizer.ggml.add_eos_token", json_true(json_get(j->tokenizer_config, "add_eos_token"), false));
     if (v.spm && v.add_space_prefix >= 0) gw_bool(w, "tokenizer.ggml.add_space_prefix", v.add_space_prefix);
     const json *legacy = json_get(j->tokenizer_config, "legacy");
     if (v.spm && legacy && legacy->kind == JSON_BOOL) gw_bool(w, "octavius.tokenizer.legacy", (int)legacy->integer);
     const json *template_ = json_get(j->tokenizer_config, "chat_template");
-    if (template_ && template_->kind == JSON_STRING) gw_strn(w, "tokenizer.chat_template", template_->text.data, template_->text.len);
+    if (template_ && template_->kind == JSON_STRING)
+        gw_strn(w, "tokenizer.chat_template", template_->text.data, template_->text.len);
     return OCT_OK;
 }
 
@@ -806,7 +911,8 @@ typedef enum tower_kind { TOWER_NONE, TOWER_CLIP, TOWER_SIGLIP, TOWER_OPENAI, TO
 static oct_result place_tower(job *j, tower_kind *kind) {
     const checkpoint *c = &j->tower;
     uint32_t at;
-    const bool openai = names_find(&c->by_name, oct__str("visual.conv1.weight"), &at), timm = names_find(&c->by_name, oct__str("blocks.0.attn.qkv.weight"), &at);
+    const bool openai = names_find(&c->by_name, oct__str("visual.conv1.weight"), &at),
+               timm = names_find(&c->by_name, oct__str("blocks.0.attn.qkv.weight"), &at);
     const bool bare = names_find(&c->by_name, oct__str("embeddings.patch_embedding.weight"), &at);
     *kind = openai ? TOWER_OPENAI : timm ? TOWER_TIMM : TOWER_CLIP;
     for (size_t i = 0; i < c->n; i++) {
@@ -814,9 +920,11 @@ static oct_result place_tower(job *j, tower_kind *kind) {
         oct_string name = t->name;
         bool found = name_ignored(j, name);
         oct_result r = OCT_OK;
-        const bool inside = timm || bare || (openai ? name_cut(&name, "visual.") : name_cut(&name, "vision_model.") || text_tower(&name));
+        const bool inside =
+            timm || bare || (openai ? name_cut(&name, "visual.") : name_cut(&name, "vision_model.") || text_tower(&name));
         if (!found && inside) r = rule_apply(j, timm ? timm_rules : openai ? openai_rules : tower_rules, name, t, &found);
-        for (size_t k = 0; !found && !inside && k < sizeof tower_others / sizeof tower_others[0]; k++) found = name_like(name, tower_others[k]);
+        for (size_t k = 0; !found && !inside && k < sizeof tower_others / sizeof tower_others[0]; k++)
+            found = name_like(name, tower_others[k]);
         if (r || !found) return r ? r : unknown(j, t);
     }
     return OCT_OK;
@@ -829,11 +937,13 @@ static oct_result want_tower_block(job *j, int64_t i) {
     if ((r = want_at(j, "v.blk", i, "ln1", 0, 0, d, 0)) != OCT_OK) return r;
     if (made_find(j, fused)) {
         if ((r = want_at(j, "v.blk", i, "attn_qkv", MAY_BIAS, 0, 3 * d, d)) != OCT_OK) return r;
-    } else if ((r = want_at(j, "v.blk", i, "attn_q", MAY_BIAS, 0, d, d)) != OCT_OK || (r = want_at(j, "v.blk", i, "attn_k", MAY_BIAS, 0, d, d)) != OCT_OK ||
+    } else if ((r = want_at(j, "v.blk", i, "attn_q", MAY_BIAS, 0, d, d)) != OCT_OK ||
+               (r = want_at(j, "v.blk", i, "attn_k", MAY_BIAS, 0, d, d)) != OCT_OK ||
                (r = want_at(j, "v.blk", i, "attn_v", MAY_BIAS, 0, d, d)) != OCT_OK) {
         return r;
     }
-    if ((r = want_at(j, "v.blk", i, "attn_out", MAY_BIAS, 0, d, d)) != OCT_OK || (r = want_at(j, "v.blk", i, "ln2", 0, 0, d, 0)) != OCT_OK ||
+    if ((r = want_at(j, "v.blk", i, "attn_out", MAY_BIAS, 0, d, d)) != OCT_OK ||
+        (r = want_at(j, "v.blk", i, "ln2", 0, 0, d, 0)) != OCT_OK ||
         (r = want_at(j, "v.blk", i, "ffn_up", MAY_BIAS, 0, j->v_ff, d)) != OCT_OK)
         return r;
     return want_at(j, "v.blk", i, "ffn_down", MAY_BIAS, 0, d, j->v_ff);
@@ -860,7 +970,8 @@ static oct_result want_tower(job *j, tower_kind kind, int64_t positions) {
     for (int64_t i = 0; i < j->v_run; i++)
         if ((r = want_tower_block(j, i)) != OCT_OK) return r;
     if (kind != TOWER_TIMM) return OCT_OK;
-    if ((r = want(j, "v.post_ln.weight", OPTIONAL, d, 0)) != OCT_OK || (r = want(j, "v.post_ln.bias", OPTIONAL, d, 0)) != OCT_OK) return r;
+    if ((r = want(j, "v.post_ln.weight", OPTIONAL, d, 0)) != OCT_OK || (r = want(j, "v.post_ln.bias", OPTIONAL, d, 0)) != OCT_OK)
+        return r;
     const int64_t classes = rows_of(j, "v.head.weight", 0, 0);
     if (!classes) return OCT_OK;
     r = want(j, "v.head.weight", 0, classes, d);
@@ -885,22 +996,35 @@ static oct_result write_tower_keys(job *j, tower_kind kind, int64_t image) {
     const json *c = j->vision;
     const bool siglip = kind == TOWER_SIGLIP, timm = kind == TOWER_TIMM;
     const oct_string act = json_text(json_get(c, "hidden_act"), siglip ? "gelu_pytorch_tanh" : timm ? "gelu" : "quick_gelu");
-    const char *gelu = oct__str_is(act, "quick_gelu") ? "gelu_quick" : oct__str_is(act, "gelu_pytorch_tanh") ? "gelu_tanh" : oct__str_is(act, "gelu") ? "gelu" : NULL;
-    const bool pad = oct__str_is(json_text(json_get(j->config, "image_aspect_ratio"), ""), "pad") || json_true(json_get(j->prep, "do_pad"), false);
+    const char *gelu = oct__str_is(act, "quick_gelu")          ? "gelu_quick"
+                       : oct__str_is(act, "gelu_pytorch_tanh") ? "gelu_tanh"
+                       : oct__str_is(act, "gelu")              ? "gelu"
+                                                               : NULL;
+    const bool pad = oct__str_is(json_text(json_get(j->config, "image_aspect_ratio"), ""), "pad") ||
+                     json_true(json_get(j->prep, "do_pad"), false);
     oct_result r;
-    if (!gelu) return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: hidden_act '%.*s'", j->a.vision ? j->a.vision : j->a.source, OCT__S(act));
-    if ((r = key_u32(j, "octavius.v.image_size", image)) != OCT_OK || (r = key_u32(j, "octavius.v.patch_size", j->v_patch)) != OCT_OK ||
-        (r = key_u32(j, "octavius.v.embedding_length", j->v_embd)) != OCT_OK || (r = key_u32(j, "octavius.v.feed_forward_length", j->v_ff)) != OCT_OK ||
+    if (!gelu)
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: hidden_act '%.*s'",
+                         j->a.vision ? j->a.vision : j->a.source, OCT__S(act));
+    if ((r = key_u32(j, "octavius.v.image_size", image)) != OCT_OK ||
+        (r = key_u32(j, "octavius.v.patch_size", j->v_patch)) != OCT_OK ||
+        (r = key_u32(j, "octavius.v.embedding_length", j->v_embd)) != OCT_OK ||
+        (r = key_u32(j, "octavius.v.feed_forward_length", j->v_ff)) != OCT_OK ||
         (r = key_u32(j, "octavius.v.block_count", j->v_run)) != OCT_OK ||
         (r = key_u32(j, "octavius.v.head_count", json_int(json_get(c, "num_attention_heads"), j->v_embd / 64))) != OCT_OK ||
-        (r = key_f32(j, "octavius.v.layer_norm_epsilon", json_real(json_get(c, "layer_norm_eps"), siglip || timm ? 1e-6 : 1e-5))) != OCT_OK ||
+        (r = key_f32(j, "octavius.v.layer_norm_epsilon",
+                     json_real(json_get(c, "layer_norm_eps"), siglip || timm ? 1e-6 : 1e-5))) != OCT_OK ||
         (r = write_tower_colours(j, kind)) != OCT_OK || (r = key_text(j, "octavius.v.activation", gelu)) != OCT_OK ||
-        (r = key_text(j, "octavius.v.resize", pad ? "pad" : siglip ? "squash" : "crop")) != OCT_OK)
+        (r = key_text(j, "octavius.v.resize",
+                      pad      ? "pad"
+                      : siglip ? "squash"
+                               : "crop")) != OCT_OK)
         return r;
     if (timm && (r = key_u32(j, "octavius.v.resize_side", (image * 248 + 112) / 224)) != OCT_OK) return r;
     if (kind == TOWER_OPENAI && (r = key_text(j, "octavius.v.convert", "after")) != OCT_OK) return r;
     const oct_string strategy = json_text(json_get(j->config, "vision_feature_select_strategy"), "default");
-    const oct_string feature = json_text(json_get(j->config, "mm_vision_select_feature"), oct__str_is(strategy, "full") ? "cls_patch" : "patch");
+    const oct_string feature =
+        json_text(json_get(j->config, "mm_vision_select_feature"), oct__str_is(strategy, "full") ? "cls_patch" : "patch");
     if (!oct__str_is(feature, "patch") && !oct__str_is(feature, "cls_patch"))
         return oct__fail(&j->err, OCT_E_UNSUPPORTED, "config.json: mm_vision_select_feature '%.*s'", OCT__S(feature));
     return key_text(j, "octavius.v.feature", timm || oct__str_is(feature, "cls_patch") ? "cls_patch" : "patch");
@@ -910,12 +1034,14 @@ static oct_result tower_depth(job *j, tower_kind kind) {
     const json *layer = json_get(j->config, "mm_vision_select_layer");
     if (!layer) layer = json_get(j->config, "vision_feature_layer");
     const int64_t select = json_int(layer, kind == TOWER_TIMM ? -1 : -2);
-    if (layer && layer->kind != JSON_NUMBER) return oct__fail(&j->err, OCT_E_UNSUPPORTED, "config.json: several vision layers are selected");
+    if (layer && layer->kind != JSON_NUMBER)
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "config.json: several vision layers are selected");
     j->v_run = select >= 0 ? select : j->v_blocks + 1 + select;
     const oct_result r = set_int(j, "octavius.v.block_count", &j->v_run);
     if (r) return r;
     if (j->v_run < 1 || j->v_run > j->v_blocks)
-        return oct__fail(&j->err, OCT_E_FORMAT, "vision layer %lld is selected, and there are %lld", (long long)select, (long long)j->v_blocks);
+        return oct__fail(&j->err, OCT_E_FORMAT, "vision layer %lld is selected, and there are %lld", (long long)select,
+                         (long long)j->v_blocks);
     return OCT_OK;
 }
 static oct_result convert_tower(job *j) {
@@ -925,23 +1051,29 @@ static oct_result convert_tower(job *j) {
     if (!j->own_tower) r = place_tower(j, &kind);
     if (r) return r;
     const oct_string type = json_text(json_get(j->vision, "model_type"), "");
-    if (kind == TOWER_CLIP && (oct__str_find(type, oct__str("siglip"), 0) != SIZE_MAX || (!j->vision && !made_find(j, "v.class_embd")))) kind = TOWER_SIGLIP;
+    if (kind == TOWER_CLIP &&
+        (oct__str_find(type, oct__str("siglip"), 0) != SIZE_MAX || (!j->vision && !made_find(j, "v.class_embd"))))
+        kind = TOWER_SIGLIP;
     j->v_embd = rows_of(j, "v.patch_embd.weight", 0, 0);
     j->v_patch = rows_of(j, "v.patch_embd.weight", 3, 0);
     j->v_ff = rows_of(j, "v.blk.0.ffn_up.weight", 0, 0);
     j->v_blocks = count_layers(j, "v.blk.");
     if (j->v_embd < 1 || j->v_patch < 1 || j->v_ff < 1 || j->v_blocks < 1 || j->v_blocks > 1024 || j->v_patch > 256)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: no vision tower that is known: neither transformers', OpenAI's nor timm's names", folder);
+        return oct__fail(&j->err, OCT_E_FORMAT,
+                         "%s: no vision tower that is known: neither transformers', OpenAI's nor timm's names", folder);
     const made *position = made_find(j, "v.position_embd.weight");
     const checkpoint_tensor *t = position && position->n_parts ? position->parts[0] : NULL;
-    const int64_t rows = t && t->n_dims >= 2 ? (int64_t)t->shape[t->n_dims - 2] : 0, patches = rows - (made_find(j, "v.class_embd") != NULL);
+    const int64_t rows = t && t->n_dims >= 2 ? (int64_t)t->shape[t->n_dims - 2] : 0,
+                  patches = rows - (made_find(j, "v.class_embd") != NULL);
     int64_t side = 1;
     while (side < 4096 && side * side < patches) side++;
-    if (side * side != patches) return oct__fail(&j->err, OCT_E_FORMAT, "%s: %lld vision positions, expected a square of patches", folder, (long long)rows);
+    if (side * side != patches)
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: %lld vision positions, expected a square of patches", folder,
+                         (long long)rows);
     const int64_t image = json_int(json_get(j->vision, "image_size"), side * j->v_patch);
     if (image / j->v_patch != side)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: pictures of %lld and patches of %lld, but %lld positions", folder, (long long)image, (long long)j->v_patch,
-                         (long long)rows);
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: pictures of %lld and patches of %lld, but %lld positions", folder,
+                         (long long)image, (long long)j->v_patch, (long long)rows);
     if ((r = tower_depth(j, kind)) != OCT_OK || (r = want_tower(j, kind, rows)) != OCT_OK) return r;
     return write_tower_keys(j, kind, image);
 }
@@ -950,10 +1082,13 @@ static oct_result want_projector(job *j) {
     if (!type) type = json_get(j->config, "image_projector_type");
     const oct_string name = json_text(type, "linear");
     if (type && !oct__str_is(name, "linear") && !oct__str_is(name, "mlp2x_gelu") && !oct__str_is(name, "mlp1x_gelu"))
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: a projector of type '%.*s', expected linear or mlp2x_gelu", j->a.source, OCT__S(name));
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: a projector of type '%.*s', expected linear or mlp2x_gelu",
+                         j->a.source, OCT__S(name));
     const int need = oct__str_is(name, "mlp2x_gelu") ? 0 : OPTIONAL;
     oct_result r;
-    if ((r = want(j, "mm.0.weight", 0, j->n_embd, j->v_embd)) != OCT_OK || (r = want(j, "mm.0.bias", need, j->n_embd, 0)) != OCT_OK) return r;
+    if ((r = want(j, "mm.0.weight", 0, j->n_embd, j->v_embd)) != OCT_OK ||
+        (r = want(j, "mm.0.bias", need, j->n_embd, 0)) != OCT_OK)
+        return r;
     r = want(j, "mm.2.weight", need, j->n_embd, j->n_embd);
     return r ? r : want(j, "mm.2.bias", need, j->n_embd, 0);
 }
@@ -997,11 +1132,15 @@ static void say_fallback(job *j, const made *m, int wanted) {
         (void)quants_choose(&j->a.plan, j->order[i]->name, j->order[i]->n_dims, j->order[i]->ne, &other);
         if (other == wanted && strcmp(name, before) == 0) return;
     }
-    fprintf(stderr, PROGRAM ": %s: rows of %lld do not fill blocks of %s: %s\n", name, (long long)m->ne[0], blocks_type_of(wanted)->name,
-            blocks_type_of(m->type)->name);
+    fprintf(stderr, PROGRAM ": %s: rows of %lld do not fill blocks of %s: %s\n", name, (long long)m->ne[0],
+            blocks_type_of(wanted)->name, blocks_type_of(m->type)->name);
 }
 static oct_result out_failed(job *j) {
-    return oct__fail(&j->err, j->o.failed == EXIT_MEMORY ? OCT_E_MEMORY : j->o.failed == EXIT_STOPPED ? OCT_E_ABORTED : OCT_E_IO, "%s", j->o.error);
+    return oct__fail(&j->err,
+                     j->o.failed == EXIT_MEMORY    ? OCT_E_MEMORY
+                     : j->o.failed == EXIT_STOPPED ? OCT_E_ABORTED
+                                                   : OCT_E_IO,
+                     "%s", j->o.error);
 }
 static oct_result declare(job *j) {
     for (size_t i = 0; i < j->n_order; i++) {
@@ -1039,7 +1178,8 @@ static oct_result read_configs(job *j) {
     const json *whole;
     oct_result r;
     if (j->a.source) {
-        if ((r = checkpoint_json(&j->model, j->a.source, "config.json", &j->config, &j->err)) != OCT_OK || (r = read_family(j)) != OCT_OK ||
+        if ((r = checkpoint_json(&j->model, j->a.source, "config.json", &j->config, &j->err)) != OCT_OK ||
+            (r = read_family(j)) != OCT_OK ||
             (r = checkpoint_json(&j->model, j->a.source, "tokenizer_config.json", &j->tokenizer_config, &j->err)) != OCT_OK ||
             (r = checkpoint_json(&j->model, j->a.source, "special_tokens_map.json", &j->special_map, &j->err)) != OCT_OK)
             return r;
@@ -1075,13 +1215,16 @@ static oct_result convert(job *j) {
     (void)key_text(j, "general.name", base_name(j, j->a.source ? j->a.source : j->a.vision));
     gw_u32(&j->o.head, "general.file_type", (uint32_t)quants_file_type(j->a.plan.type));
     gw_u32(&j->o.head, "general.quantization_version", 2);
-    if (j->arch && ((r = place_text(j)) != OCT_OK || (r = read_sizes(j)) != OCT_OK || (r = want_text(j)) != OCT_OK || (r = write_text_keys(j)) != OCT_OK ||
-                    (r = write_vocab(j)) != OCT_OK))
+    if (j->arch && ((r = place_text(j)) != OCT_OK || (r = read_sizes(j)) != OCT_OK || (r = want_text(j)) != OCT_OK ||
+                    (r = write_text_keys(j)) != OCT_OK || (r = write_vocab(j)) != OCT_OK))
         return r;
     const bool projector = made_find(j, "mm.0.weight") != NULL;
     if (projector && !j->a.vision && !j->own_tower)
-        return oct__fail(&j->err, OCT_E_ARG, "%s: has a projector for pictures: --vision names the tower's folder (config.json: '%.*s')", j->a.source,
-                         OCT__S(json_text(json_get(j->config, json_get(j->config, "mm_vision_tower") ? "mm_vision_tower" : "mm_image_tower"), "?")));
+        return oct__fail(
+            &j->err, OCT_E_ARG, "%s: has a projector for pictures: --vision names the tower's folder (config.json: '%.*s')",
+            j->a.source,
+            OCT__S(json_text(json_get(j->config, json_get(j->config, "mm_vision_tower") ? "mm_vision_tower" : "mm_image_tower"),
+                             "?")));
     if (j->a.vision || j->own_tower) {
         if ((r = convert_tower(j)) != OCT_OK) return r;
         if (j->arch && (r = want_projector(j)) != OCT_OK) return r;

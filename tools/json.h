@@ -49,7 +49,10 @@ static inline int32_t json_hex(const char *s, const char *end) {
     if (end - s < 4) return -1;
     for (int i = 0; i < 4; i++) {
         const char c = s[i];
-        const int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        const int d = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                             : -1;
         if (d < 0) return -1;
         v = v << 4 | d;
     }
@@ -221,6 +224,8 @@ static inline int64_t json_int(const json *v, int64_t none) {
 }
 static inline double json_real(const json *v, double none) { return v && v->kind == JSON_NUMBER ? v->number : none; }
 static inline bool json_true(const json *v, bool none) { return v && v->kind == JSON_BOOL ? v->integer != 0 : none; }
-static inline oct_string json_text(const json *v, const char *none) { return v && v->kind == JSON_STRING ? v->text : oct__str(none); }
+static inline oct_string json_text(const json *v, const char *none) {
+    return v && v->kind == JSON_STRING ? v->text : oct__str(none);
+}
 
 #endif

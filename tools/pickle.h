@@ -108,7 +108,8 @@ static inline oct_result pickle_set(const pickle_reader *r, pickle_value *dict, 
 static inline pickle_value *pickle_get(const pickle_value *dict, const char *key) {
     const oct_string k = oct__str(key);
     for (size_t i = dict && dict->kind == PICKLE_DICT ? dict->count : 0; i-- > 0;)
-        if (dict->items[2 * i]->kind == PICKLE_STRING && oct__str_same(dict->items[2 * i]->text, k)) return dict->items[2 * i + 1];
+        if (dict->items[2 * i]->kind == PICKLE_STRING && oct__str_same(dict->items[2 * i]->text, k))
+            return dict->items[2 * i + 1];
     return NULL;
 }
 static inline bool pickle_size(const pickle_value *v, size_t *out) {
@@ -120,12 +121,27 @@ static inline bool pickle_size(const pickle_value *v, size_t *out) {
 /* --- tensors ----------------------------------------------------------------------------------------- */
 
 static inline pickle_dtype pickle_dtype_named(oct_string name) {
-    static const struct { const char *name; pickle_dtype type; } known[] = {
-        { "torch.FloatStorage", DT_F32 }, { "torch.HalfStorage", DT_F16 }, { "torch.BFloat16Storage", DT_BF16 }, { "torch.DoubleStorage", DT_F64 },
-        { "torch.LongStorage", DT_I64 }, { "torch.IntStorage", DT_I32 }, { "torch.ShortStorage", DT_I16 }, { "torch.CharStorage", DT_I8 },
-        { "torch.ByteStorage", DT_U8 }, { "torch.BoolStorage", DT_BOOL }, { "torch.storage.UntypedStorage", DT_U8 },
-        { "f4", DT_F32 }, { "f2", DT_F16 }, { "f8", DT_F64 }, { "i8", DT_I64 }, { "i4", DT_I32 }, { "i2", DT_I16 }, { "i1", DT_I8 },
-        { "u1", DT_U8 }, { "b1", DT_BOOL } };
+    static const struct { const char *name; pickle_dtype type;
+    } known[] = { { "torch.FloatStorage", DT_F32 },
+                  { "torch.HalfStorage", DT_F16 },
+                  { "torch.BFloat16Storage", DT_BF16 },
+                  { "torch.DoubleStorage", DT_F64 },
+                  { "torch.LongStorage", DT_I64 },
+                  { "torch.IntStorage", DT_I32 },
+                  { "torch.ShortStorage", DT_I16 },
+                  { "torch.CharStorage", DT_I8 },
+                  { "torch.ByteStorage", DT_U8 },
+                  { "torch.BoolStorage", DT_BOOL },
+                  { "torch.storage.UntypedStorage", DT_U8 },
+                  { "f4", DT_F32 },
+                  { "f2", DT_F16 },
+                  { "f8", DT_F64 },
+                  { "i8", DT_I64 },
+                  { "i4", DT_I32 },
+                  { "i2", DT_I16 },
+                  { "i1", DT_I8 },
+                  { "u1", DT_U8 },
+                  { "b1", DT_BOOL } };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (oct__str_is(name, known[i].name)) return known[i].type;
     return DT_NONE;
@@ -133,7 +149,8 @@ static inline pickle_dtype pickle_dtype_named(oct_string name) {
 /* ('storage', class, key, device, numel[, view]) */
 static inline oct_result pickle_persistent(pickle_reader *r) {
     const pickle_value *id = pickle_pop(r);
-    if (!id || id->kind != PICKLE_LIST || id->count < 5 || id->items[1]->kind != PICKLE_GLOBAL || id->items[2]->kind != PICKLE_STRING)
+    if (!id || id->kind != PICKLE_LIST || id->count < 5 || id->items[1]->kind != PICKLE_GLOBAL ||
+        id->items[2]->kind != PICKLE_STRING)
         return pickle_fail(r, "a persistent id that is no torch storage");
     pickle_value *v = pickle_new(r, PICKLE_STORAGE);
     if (!v) return pickle_memory(r);
@@ -144,11 +161,13 @@ static inline oct_result pickle_persistent(pickle_reader *r) {
     if (!pickle_size(id->items[4], &v->numel)) return pickle_fail(r, "a storage without a size");
     if (id->count < 6 || id->items[5]->kind == PICKLE_NONE) return pickle_push(r, v);
     const pickle_value *view = id->items[5];
-    if (view->kind != PICKLE_LIST || view->count != 3 || !pickle_size(view->items[1], &v->offset)) return pickle_fail(r, "a spoilt view of a storage");
+    if (view->kind != PICKLE_LIST || view->count != 3 || !pickle_size(view->items[1], &v->offset))
+        return pickle_fail(r, "a spoilt view of a storage");
     return pickle_push(r, v);
 }
 /* Sizes and strides from two tuples, and that the tensor lies within numel elements. */
-static inline oct_result pickle_extent(const pickle_reader *r, pickle_value *t, const pickle_value *shape, const pickle_value *stride, size_t numel) {
+static inline oct_result pickle_extent(const pickle_reader *r, pickle_value *t, const pickle_value *shape,
+                                       const pickle_value *stride, size_t numel) {
     size_t last = t->offset, all = 1;
     if (!shape || shape->kind != PICKLE_LIST || (stride && (stride->kind != PICKLE_LIST || stride->count != shape->count)) ||
         shape->count > PICKLE_DIMS)
@@ -181,11 +200,13 @@ static inline oct_result pickle_tensor(pickle_reader *r, const pickle_value *arg
 }
 /* The state of a numpy array: (version, shape, dtype, fortran, bytes). */
 static inline oct_result pickle_array(const pickle_reader *r, pickle_value *t, const pickle_value *state) {
-    if (state->kind != PICKLE_LIST || state->count != 5 || state->items[2]->kind != PICKLE_DTYPE || state->items[4]->kind != PICKLE_BYTES)
+    if (state->kind != PICKLE_LIST || state->count != 5 || state->items[2]->kind != PICKLE_DTYPE ||
+        state->items[4]->kind != PICKLE_BYTES)
         return pickle_fail(r, "a numpy array of an unknown form");
     t->dtype = state->items[2]->dtype;
     t->text = state->items[4]->text;
-    if (state->items[3]->kind == PICKLE_BOOL && state->items[3]->integer && state->items[1]->kind == PICKLE_LIST && state->items[1]->count > 1)
+    if (state->items[3]->kind == PICKLE_BOOL && state->items[3]->integer && state->items[1]->kind == PICKLE_LIST &&
+        state->items[1]->count > 1)
         return pickle_fail(r, "a numpy array in Fortran's order");
     if (t->dtype == DT_NONE) return pickle_fail(r, "a numpy array of an unknown type");
     return pickle_extent(r, t, state->items[1], NULL, t->text.len / dtype_bytes[t->dtype]);
@@ -204,7 +225,9 @@ static inline bool pickle_is(const pickle_value *global, const char *names_) {  
     }
     return false;
 }
-static inline bool pickle_module(const pickle_value *global) { return global->text.len > 9 && memcmp(global->text.data, "__torch__", 9) == 0; }
+static inline bool pickle_module(const pickle_value *global) {
+    return global->text.len > 9 && memcmp(global->text.data, "__torch__", 9) == 0;
+}
 /* UTF-8 text whose code points stand for bytes: how Python 3's protocol 2 writes bytes. */
 static inline oct_result pickle_latin1(pickle_reader *r, oct_string text) {
     pickle_value *v = pickle_new(r, PICKLE_BYTES);
@@ -222,7 +245,8 @@ static inline oct_result pickle_latin1(pickle_reader *r, oct_string text) {
     return pickle_push(r, v);
 }
 static inline oct_result pickle_scalar(pickle_reader *r, const pickle_value *args) {
-    if (args->count != 2 || args->items[0]->kind != PICKLE_DTYPE || args->items[1]->kind != PICKLE_BYTES) return pickle_fail(r, "a spoilt numpy number");
+    if (args->count != 2 || args->items[0]->kind != PICKLE_DTYPE || args->items[1]->kind != PICKLE_BYTES)
+        return pickle_fail(r, "a spoilt numpy number");
     const pickle_dtype type = args->items[0]->dtype;
     const oct_string raw = args->items[1]->text;
     if (type == DT_NONE || raw.len < dtype_bytes[type]) return pickle_fail(r, "a numpy number of an unknown type");
@@ -251,10 +275,13 @@ static inline oct_result pickle_dict(pickle_reader *r, const pickle_value *args)
     return pickle_push(r, d);
 }
 static inline oct_result pickle_call(pickle_reader *r, const pickle_value *f, const pickle_value *args) {
-    if (!f || !args || f->kind != PICKLE_GLOBAL || args->kind != PICKLE_LIST) return pickle_fail(r, "a call of something that has no name");
+    if (!f || !args || f->kind != PICKLE_GLOBAL || args->kind != PICKLE_LIST)
+        return pickle_fail(r, "a call of something that has no name");
     if (pickle_is(f, "torch._utils._rebuild_tensor_v2|torch._utils._rebuild_tensor")) return pickle_tensor(r, args);
-    if (pickle_is(f, "collections.OrderedDict|builtins.dict|__builtin__.dict|argparse.Namespace|collections.defaultdict") || pickle_module(f))
-        return pickle_is(f, "collections.defaultdict") || pickle_module(f) ? pickle_push(r, pickle_new(r, PICKLE_DICT)) : pickle_dict(r, args);
+    if (pickle_is(f, "collections.OrderedDict|builtins.dict|__builtin__.dict|argparse.Namespace|collections.defaultdict") ||
+        pickle_module(f))
+        return pickle_is(f, "collections.defaultdict") || pickle_module(f) ? pickle_push(r, pickle_new(r, PICKLE_DICT))
+                                                                           : pickle_dict(r, args);
     if (pickle_is(f, "numpy.core.multiarray.scalar|numpy._core.multiarray.scalar")) return pickle_scalar(r, args);
     if (pickle_is(f, "numpy.core.multiarray._reconstruct|numpy._core.multiarray._reconstruct")) {
         pickle_value *t = pickle_new(r, PICKLE_TENSOR);    /* its state follows */
@@ -266,15 +293,19 @@ static inline oct_result pickle_call(pickle_reader *r, const pickle_value *f, co
         if (t) t->dtype = pickle_dtype_named(args->items[0]->text);
         return pickle_push(r, t);
     }
-    if (pickle_is(f, "_codecs.encode") && args->count && args->items[0]->kind == PICKLE_STRING) return pickle_latin1(r, args->items[0]->text);
-    if (pickle_is(f, "torch._utils._rebuild_parameter|torch.jit._pickle.build_intlist|torch.jit._pickle.build_tensorlist|"
-                     "torch.jit._pickle.build_doublelist|torch.jit._pickle.build_boollist|torch.jit._pickle.restore_type_tag|"
-                     "torch.serialization._get_layout|torch.device|torch.Size|builtins.set|__builtin__.set|builtins.list|builtins.tuple"))
+    if (pickle_is(f, "_codecs.encode") && args->count && args->items[0]->kind == PICKLE_STRING)
+        return pickle_latin1(r, args->items[0]->text);
+    if (pickle_is(
+            f,
+            "torch._utils._rebuild_parameter|torch.jit._pickle.build_intlist|torch.jit._pickle.build_tensorlist|"
+            "torch.jit._pickle.build_doublelist|torch.jit._pickle.build_boollist|torch.jit._pickle.restore_type_tag|"
+            "torch.serialization._get_layout|torch.device|torch.Size|builtins.set|__builtin__.set|builtins.list|builtins.tuple"))
         return pickle_push(r, args->count ? args->items[0] : pickle_new(r, PICKLE_LIST));
     if (pickle_is(f, "copyreg._reconstructor|copy_reg._reconstructor") && args->count && args->items[0]->kind == PICKLE_GLOBAL &&
         pickle_is(args->items[0], "argparse.Namespace"))
         return pickle_push(r, pickle_new(r, PICKLE_DICT));
-    return oct__fail(r->err, OCT_E_UNSUPPORTED, "%s: pickle: it wants to call '%.*s', and only tensors and plain data are read", r->file, OCT__S(f->text));
+    return oct__fail(r->err, OCT_E_UNSUPPORTED, "%s: pickle: it wants to call '%.*s', and only tensors and plain data are read",
+                     r->file, OCT__S(f->text));
 }
 /* State for what was built: dictionaries take it in, arrays are made of it, everything else has none that matters. */
 static inline oct_result pickle_build(pickle_reader *r) {
@@ -397,7 +428,9 @@ static inline oct_result pickle_into(pickle_reader *r, pickle_kind kind, size_t 
     }
     if (pickle_above(r) < n + 1) return pickle_fail(r, "an empty stack");
     pickle_value *to = r->stack[r->depth - n - 1], **v = r->stack + r->depth - n;
-    if (to->kind != kind) return pickle_fail(r, kind == PICKLE_DICT ? "items for something that is no dictionary" : "items for something that is no list");
+    if (to->kind != kind)
+        return pickle_fail(r, kind == PICKLE_DICT ? "items for something that is no dictionary"
+                                                  : "items for something that is no list");
     oct_result rc = OCT_OK;
     if (kind == PICKLE_DICT && n % 2) return pickle_fail(r, "a key without a value");
     for (size_t i = 0; !rc && i < n; i += kind == PICKLE_DICT ? 2 : 1)
@@ -422,7 +455,8 @@ static inline oct_result pickle_decimal(pickle_reader *r, bool real) {
     char text[64], *stop;
     oct_string line;
     if (!pickle_line(r, &line)) return pickle_cut(r);
-    if (line.len == 2 && line.data[0] == '0' && (line.data[1] == '0' || line.data[1] == '1')) return pickle_int(r, PICKLE_BOOL, line.data[1] - '0');
+    if (line.len == 2 && line.data[0] == '0' && (line.data[1] == '0' || line.data[1] == '1'))
+        return pickle_int(r, PICKLE_BOOL, line.data[1] - '0');
     if (line.len && line.data[line.len - 1] == 'L') line.len--;
     if (line.len == 0 || line.len >= sizeof text) return pickle_fail(r, "a number of an unknown form");
     memcpy(text, line.data, line.len);
@@ -520,7 +554,9 @@ static inline oct_result pickle_op(pickle_reader *r, int op) {
         pickle_value *v = pickle_top(r);
         return v ? pickle_push(r, v) : pickle_fail(r, "an empty stack");
     }
-    default: return oct__fail(r->err, OCT_E_UNSUPPORTED, "%s: pickle, byte %zu: opcode 0x%02X is not read", r->file, (size_t)(r->at - r->begin - 1), (unsigned)op);
+    default:
+        return oct__fail(r->err, OCT_E_UNSUPPORTED, "%s: pickle, byte %zu: opcode 0x%02X is not read", r->file,
+                         (size_t)(r->at - r->begin - 1), (unsigned)op);
     }
 }
 /* One pickle, up to its STOP; r->at then stands behind it. */

@@ -24,9 +24,12 @@ typedef struct vocab {
     bool        template_bos;      /* the post-processor puts a beginning before text */
 } vocab;
 
-static inline oct_result vocab_memory(const vocab *v, oct_error *err) { return oct__fail(err, OCT_E_MEMORY, "%s: no memory for its tokens", v->file); }
+static inline oct_result vocab_memory(const vocab *v, oct_error *err) {
+    return oct__fail(err, OCT_E_MEMORY, "%s: no memory for its tokens", v->file);
+}
 static inline oct_result vocab_put(vocab *v, int64_t id, oct_string text, float score, int type, oct_error *err) {
-    if (id < 0 || id >= VOCAB_MAX) return oct__fail(err, OCT_E_LIMIT, "%s: token %lld, expected 0 to %d", v->file, (long long)id, VOCAB_MAX - 1);
+    if (id < 0 || id >= VOCAB_MAX)
+        return oct__fail(err, OCT_E_LIMIT, "%s: token %lld, expected 0 to %d", v->file, (long long)id, VOCAB_MAX - 1);
     if ((size_t)id >= v->cap) {
         const size_t cap = OCT__MAX((size_t)id + 1, v->cap * 2);
         oct_string *tokens = POOL_NEW(v->p, oct_string, cap);
@@ -122,7 +125,8 @@ static inline oct_result vocab_sentencepiece(vocab *v, const unsigned char *data
         }
         for (proto sub = f.bytes; f.wire == 2 && (f.number == 2 || f.number == 3) && proto_next(&sub, &g, &bad);) {
             if (f.number == 2 && g.number == 3 && g.wire == 0 && g.value != 2)
-                return oct__fail(err, OCT_E_UNSUPPORTED, "%s: model type %llu, expected 2 (BPE)", v->file, (unsigned long long)g.value);
+                return oct__fail(err, OCT_E_UNSUPPORTED, "%s: model type %llu, expected 2 (BPE)", v->file,
+                                 (unsigned long long)g.value);
             if (f.number == 3 && g.number == 3 && g.wire == 0) v->add_space_prefix = g.value != 0;
         }
         if (bad) break;
@@ -143,14 +147,20 @@ static inline oct_string vocab_letters(pool *p, oct_string bytes) {
     char *text = bytes.len < SIZE_MAX / 2 ? POOL_NEW(p, char, 2 * bytes.len + 1) : NULL;
     out.data = text;
     out.len = 0;
-    for (size_t i = 0; text && i < bytes.len; i++) out.len += (size_t)oct__utf8_encode(vocab_letter((unsigned char)bytes.data[i]), text + out.len);
+    for (size_t i = 0; text && i < bytes.len; i++)
+        out.len += (size_t)oct__utf8_encode(vocab_letter((unsigned char)bytes.data[i]), text + out.len);
     return out;
 }
 
 /* --- ranks ----------------------------------------------------------------------------------------------------- */
 
 static inline int vocab_base64(char c) {
-    return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52 : c == '+' ? 62 : c == '/' ? 63 : -1;
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
 }
 static inline bool vocab_unbase64(pool *p, oct_string in, oct_string *out) {
     char *text = POOL_NEW(p, char, in.len / 4 * 3 + 1);
@@ -168,7 +178,8 @@ static inline bool vocab_unbase64(pool *p, oct_string in, oct_string *out) {
         }
         if (q[0] < 0 || q[1] < 0 || q[2] < 0 || q[3] < 0) return false;
         const int bits = q[0] << 18 | q[1] << 12 | q[2] << 6 | q[3];
-        for (size_t k = 0; k < 3 && i / 4 * 3 + k < out->len; k++) text[i / 4 * 3 + k] = (char)(unsigned char)(bits >> (16 - 8 * k) & 255);
+        for (size_t k = 0; k < 3 && i / 4 * 3 + k < out->len; k++)
+            text[i / 4 * 3 + k] = (char)(unsigned char)(bits >> (16 - 8 * k) & 255);
     }
     return true;
 }
@@ -198,10 +209,12 @@ static inline oct_result vocab_special(vocab *v, int64_t id, const char *text, o
     return own.data ? vocab_put(v, id, own, 0.0f, TOKEN_CONTROL, err) : vocab_memory(v, err);
 }
 static inline oct_result vocab_specials(vocab *v, bool qwen, oct_error *err) {
-    static const char *const fixed[] = {
-        "<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<gh_stars>", "<filename>", "<issue_start>",
-        "<issue_comment>", "<issue_closed>", "<jupyter_start>", "<jupyter_text>", "<jupyter_code>", "<jupyter_output>", "<empty_output>",
-        "<commit_before>", "<commit_msg>", "<commit_after>", "<reponame>", "<|endofprompt|>", "<|im_start|>", "<|im_end|>", "<|pause|>" };
+    static const char *const fixed[] = { "<|endoftext|>",   "<|fim_prefix|>",   "<|fim_middle|>",  "<|fim_suffix|>",
+                                         "<|fim_pad|>",     "<gh_stars>",       "<filename>",      "<issue_start>",
+                                         "<issue_comment>", "<issue_closed>",   "<jupyter_start>", "<jupyter_text>",
+                                         "<jupyter_code>",  "<jupyter_output>", "<empty_output>",  "<commit_before>",
+                                         "<commit_msg>",    "<commit_after>",   "<reponame>",      "<|endofprompt|>",
+                                         "<|im_start|>",    "<|im_end|>",       "<|pause|>" };
     static const char *const of_qwen[] = { "<|endoftext|>", "<|im_start|>", "<|im_end|>" };
     const int n_fixed = qwen ? 3 : 23, n = n_fixed + (qwen ? 205 : 9);
     const int64_t first = (int64_t)v->n + (qwen ? 0 : 1);  /* Arcade leaves one id out */
@@ -246,7 +259,8 @@ static inline oct_result vocab_tiktoken(vocab *v, const unsigned char *data, siz
         for (const char *c = space ? space + 1 : eol; c < eol && *c != '\r'; c++)
             rank = *c >= '0' && *c <= '9' && rank < VOCAB_MAX ? rank * 10 + (*c - '0') : VOCAB_MAX;
         if (!space || space + 1 == eol || !vocab_unbase64(v->p, code, &bytes))
-            return oct__fail(err, OCT_E_FORMAT, "%s: byte %zu: expected a token in base64 and its rank", v->file, (size_t)(at - (const char *)data));
+            return oct__fail(err, OCT_E_FORMAT, "%s: byte %zu: expected a token in base64 and its rank", v->file,
+                             (size_t)(at - (const char *)data));
         if ((r = vocab_put(v, rank, bytes, 0.0f, TOKEN_NORMAL, err)) != OCT_OK) return r;
         at = eol + 1;
     }
@@ -300,7 +314,8 @@ static inline oct_result vocab_merges_text(vocab *v, const unsigned char *data, 
         line.len = (size_t)(eol - at) - (eol > at && eol[-1] == '\r' ? 1 : 0);
         at = eol + 1;
         if (line.len == 0 || (first && line.len > 8 && memcmp(line.data, "#version", 8) == 0)) continue;
-        if (!memchr(line.data, ' ', line.len)) return oct__fail(err, OCT_E_FORMAT, "%s: a merge without its second part: '%.*s'", v->file, OCT__S(line));
+        if (!memchr(line.data, ' ', line.len))
+            return oct__fail(err, OCT_E_FORMAT, "%s: a merge without its second part: '%.*s'", v->file, OCT__S(line));
         v->merges[v->n_merges++] = line;
     }
     return OCT_OK;
@@ -344,11 +359,15 @@ static inline oct_result vocab_added(vocab *v, const json *added, oct_error *err
         int64_t at = json_int(id, -1);
         if (!id && key.len && key.len < 8) {               /* added_tokens_decoder: {"437": {...}} */
             at = 0;
-            for (size_t i = 0; i < key.len; i++) at = key.data[i] >= '0' && key.data[i] <= '9' ? at * 10 + key.data[i] - '0' : VOCAB_MAX;
+            for (size_t i = 0; i < key.len; i++)
+                at = key.data[i] >= '0' && key.data[i] <= '9' ? at * 10 + key.data[i] - '0' : VOCAB_MAX;
         }
         const bool unknown = v->spm && at >= 0 && (size_t)at < v->n && v->types[at] == TOKEN_UNKNOWN;
         const oct_result r = vocab_put(v, at, text, at >= 0 && (size_t)at < v->n ? v->scores[at] : -1000.0f,
-                                       unknown ? TOKEN_UNKNOWN : json_true(json_get(m, "special"), false) ? TOKEN_CONTROL : TOKEN_USER, err);
+                                       unknown                                    ? TOKEN_UNKNOWN
+                                       : json_true(json_get(m, "special"), false) ? TOKEN_CONTROL
+                                                                                  : TOKEN_USER,
+                                       err);
         if (r) return r;
     }
     return OCT_OK;
@@ -369,11 +388,15 @@ static inline oct_result vocab_tokenizer_json(vocab *v, const json *root, oct_er
     const json *model = json_get(root, "model");
     const oct_string type = json_text(json_get(model, "type"), "BPE");
     oct_result r;
-    if (!model || !oct__str_is(type, "BPE")) return oct__fail(err, OCT_E_UNSUPPORTED, "%s: model type '%.*s', expected BPE", v->file, OCT__S(type));
-    if ((r = vocab_ids(v, json_get(model, "vocab"), false, err)) != OCT_OK || (r = vocab_json_merges(v, json_get(model, "merges"), err)) != OCT_OK) return r;
+    if (!model || !oct__str_is(type, "BPE"))
+        return oct__fail(err, OCT_E_UNSUPPORTED, "%s: model type '%.*s', expected BPE", v->file, OCT__S(type));
+    if ((r = vocab_ids(v, json_get(model, "vocab"), false, err)) != OCT_OK ||
+        (r = vocab_json_merges(v, json_get(model, "merges"), err)) != OCT_OK)
+        return r;
     if (json_true(json_get(model, "byte_fallback"), false)) vocab_json_pieces(v, model);
     else v->pre = vocab_words(json_get(root, "pre_tokenizer"));
-    v->template_bos = oct__str_find(json_text(json_get(json_get(root, "post_processor"), "type"), ""), oct__str("Template"), 0) != SIZE_MAX;
+    v->template_bos =
+        oct__str_find(json_text(json_get(json_get(root, "post_processor"), "type"), ""), oct__str("Template"), 0) != SIZE_MAX;
     return vocab_added(v, json_get(root, "added_tokens"), err);
 }
 

@@ -94,13 +94,16 @@ static inline int zip_by_record(const void *a, const void *b) {
     return x->record < y->record ? -1 : x->record > y->record;
 }
 /* One entry of the directory at *at, which goes on behind it. */
-static inline oct_result zip_entry(const char *file, const unsigned char *data, size_t size, size_t *at, zip_member *m, oct_error *err) {
+static inline oct_result zip_entry(const char *file, const unsigned char *data, size_t size, size_t *at, zip_member *m,
+                                   oct_error *err) {
     const unsigned char *e = data + *at;
-    if (size - *at < 46 || oct__u32(e) != 0x02014B50u) return oct__fail(err, OCT_E_FORMAT, "%s: the zip directory ends early", file);
+    if (size - *at < 46 || oct__u32(e) != 0x02014B50u)
+        return oct__fail(err, OCT_E_FORMAT, "%s: the zip directory ends early", file);
     const size_t n_name = oct__u16(e + 28), n_extra = oct__u16(e + 30), n_comment = oct__u16(e + 32);
     uint64_t packed = oct__u32(e + 20), bytes = oct__u32(e + 24), record = oct__u32(e + 42);
     const unsigned method = oct__u16(e + 10), flags = oct__u16(e + 8);
-    if (size - *at - 46 < n_name + n_extra + n_comment) return oct__fail(err, OCT_E_FORMAT, "%s: the zip directory ends early", file);
+    if (size - *at - 46 < n_name + n_extra + n_comment)
+        return oct__fail(err, OCT_E_FORMAT, "%s: the zip directory ends early", file);
     m->name.data = (const char *)e + 46;
     m->name.len = n_name;
     m->crc = oct__u32(e + 16);
@@ -109,19 +112,19 @@ static inline oct_result zip_entry(const char *file, const unsigned char *data, 
         return oct__fail(err, OCT_E_FORMAT, "%s: member '%.*s': a spoilt zip64 field", file, OCT__S(m->name));
     if (flags & 1) return oct__fail(err, OCT_E_UNSUPPORTED, "%s: member '%.*s' is encrypted", file, OCT__S(m->name));
     if (method != 0 && method != 8)
-        return oct__fail(err, OCT_E_UNSUPPORTED, "%s: member '%.*s': packed by method %u, expected 0 (stored) or 8 (deflated)", file,
-                         OCT__S(m->name), method);
+        return oct__fail(err, OCT_E_UNSUPPORTED, "%s: member '%.*s': packed by method %u, expected 0 (stored) or 8 (deflated)",
+                         file, OCT__S(m->name), method);
     if (size < 30 || record > size - 30 || oct__u32(data + record) != 0x04034B50u)
         return oct__fail(err, OCT_E_FORMAT, "%s: member '%.*s': no local header at byte %llu of %zu", file, OCT__S(m->name),
                          (unsigned long long)record, size);
     const uint64_t begin = record + 30 + oct__u16(data + record + 26) + oct__u16(data + record + 28);
     if (begin > size || packed > size - begin)
-        return oct__fail(err, OCT_E_FORMAT, "%s: member '%.*s': %llu bytes from byte %llu, but the file has %zu", file, OCT__S(m->name),
-                         (unsigned long long)packed, (unsigned long long)begin, size);
+        return oct__fail(err, OCT_E_FORMAT, "%s: member '%.*s': %llu bytes from byte %llu, but the file has %zu", file,
+                         OCT__S(m->name), (unsigned long long)packed, (unsigned long long)begin, size);
     m->deflated = method == 8;
     if (m->deflated ? bytes / 1032 > packed + 1 : bytes != packed)
-        return oct__fail(err, OCT_E_FORMAT, "%s: member '%.*s': %llu bytes cannot come from %llu packed ones", file, OCT__S(m->name),
-                         (unsigned long long)bytes, (unsigned long long)packed);
+        return oct__fail(err, OCT_E_FORMAT, "%s: member '%.*s': %llu bytes cannot come from %llu packed ones", file,
+                         OCT__S(m->name), (unsigned long long)bytes, (unsigned long long)packed);
     m->packed = data + begin;
     m->n_packed = (size_t)packed;
     m->n_bytes = (size_t)bytes;
@@ -132,7 +135,8 @@ static inline oct_result zip_open(zip *z, pool *p, const unsigned char *data, si
     uint64_t at64, n, bytes;
     z->file = file;
     z->n = 0;
-    if (!zip_end(data, size, &at64, &n, &bytes)) return oct__fail(err, OCT_E_FORMAT, "%s: a zip archive without its directory", file);
+    if (!zip_end(data, size, &at64, &n, &bytes))
+        return oct__fail(err, OCT_E_FORMAT, "%s: a zip archive without its directory", file);
     if (at64 > size || n > (size - at64) / 46)
         return oct__fail(err, OCT_E_FORMAT, "%s: a zip directory of %llu members at byte %llu, but the file has %zu bytes", file,
                          (unsigned long long)n, (unsigned long long)at64, size);
@@ -187,7 +191,10 @@ static inline const char *zip_inflate(oct__inflate *z, const unsigned char *in, 
         oct__low_fill(&z->bits);
         last = oct__low_take(&z->bits, 1);
         const unsigned type = oct__low_take(&z->bits, 2);
-        const char *why = type == 0 ? oct__inflate_stored(z) : type == 2 ? oct__inflate_codes(z) : type == 3 ? "has a block of no kind" : NULL;
+        const char *why = type == 0   ? oct__inflate_stored(z)
+                          : type == 2 ? oct__inflate_codes(z)
+                          : type == 3 ? "has a block of no kind"
+                                      : NULL;
         if (type == 1) oct__inflate_fixed(z);
         if (!why && type != 0) why = oct__inflate_block(z);
         if (why) return why;
@@ -207,7 +214,8 @@ static inline oct_result zip_read(const zip *z, zip_member *m, const unsigned ch
         if (!out || !state || why) {
             free(out);
             if (why) return oct__fail(err, OCT_E_FORMAT, "%s: member '%.*s' %s", z->file, OCT__S(m->name), why);
-            return oct__fail(err, OCT_E_MEMORY, "%s: member '%.*s': no memory for %zu bytes", z->file, OCT__S(m->name), m->n_bytes);
+            return oct__fail(err, OCT_E_MEMORY, "%s: member '%.*s': no memory for %zu bytes", z->file, OCT__S(m->name),
+                             m->n_bytes);
         }
         *owned = out;
         *bytes = out;
