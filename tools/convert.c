@@ -102,6 +102,7 @@ typedef struct made {
     int                 n_dims, type;
     int64_t             ne[4];     /* as in the file: ne[0] is contiguous */
 } made;
+typedef enum tower_kind { TOWER_CLIP, TOWER_SIGLIP, TOWER_OPENAI, TOWER_TIMM } tower_kind;
 typedef struct job {
     args        a;
     pool        p;
@@ -114,6 +115,7 @@ typedef struct job {
     size_t      n_order, order_cap;
     int64_t     n_vocab, n_embd, n_layer, n_head, n_kv, d_head, n_ff, n_expert, n_used;
     int64_t     v_embd, v_ff, v_blocks, v_run, v_patch;
+    tower_kind  kind;
     bool        own_tower;         /* the tower is in the model's checkpoint */
     gguf_out    o;
     oct_error   err;
@@ -906,15 +908,13 @@ static oct_result write_vocab(job *j) {
 
 /* --- the vision tower --------------------------------------------------------------------------------------------------- */
 
-typedef enum tower_kind { TOWER_NONE, TOWER_CLIP, TOWER_SIGLIP, TOWER_OPENAI, TOWER_TIMM } tower_kind;
-
-static oct_result place_tower(job *j, tower_kind *kind) {
+static oct_result place_tower(job *j) {
     const checkpoint *c = &j->tower;
     uint32_t at;
     const bool openai = names_find(&c->by_name, oct__str("visual.conv1.weight"), &at),
                timm = names_find(&c->by_name, oct__str("blocks.0.attn.qkv.weight"), &at);
     const bool bare = names_find(&c->by_name, oct__str("embeddings.patch_embedding.weight"), &at);
-    *kind = openai ? TOWER_OPENAI : timm ? TOWER_TIMM : TOWER_CLIP;
+    j->kind = openai ? TOWER_OPENAI : timm ? TOWER_TIMM : TOWER_CLIP;
     for (size_t i = 0; i < c->n; i++) {
         checkpoint_tensor *t = &c->tensors[i];
         oct_string name = t->name;
@@ -1045,11 +1045,9 @@ static oct_result tower_depth(job *j, tower_kind kind) {
     return OCT_OK;
 }
 static oct_result convert_tower(job *j) {
-    tower_kind kind = TOWER_CLIP;
+    tower_kind kind = j->kind;
     const char *folder = j->own_tower ? j->a.source : j->a.vision;
-    oct_result r = OCT_OK;
-    if (!j->own_tower) r = place_tower(j, &kind);
-    if (r) return r;
+    oct_result r;
     const oct_string type = json_text(json_get(j->vision, "model_type"), "");
     if (kind == TOWER_CLIP &&
         (oct__str_find(type, oct__str("siglip"), 0) != SIZE_MAX || (!j->vision && !made_find(j, "v.class_embd"))))
@@ -1215,8 +1213,10 @@ static oct_result convert(job *j) {
     (void)key_text(j, "general.name", base_name(j, j->a.source ? j->a.source : j->a.vision));
     gw_u32(&j->o.head, "general.file_type", (uint32_t)quants_file_type(j->a.plan.type));
     gw_u32(&j->o.head, "general.quantization_version", 2);
-    if (j->arch && ((r = place_text(j)) != OCT_OK || (r = read_sizes(j)) != OCT_OK || (r = want_text(j)) != OCT_OK ||
-                    (r = write_text_keys(j)) != OCT_OK || (r = write_vocab(j)) != OCT_OK))
+    /* first every tensor's place, then what is wanted: the list of tensors does not grow any more while it is pointed into */
+    if ((j->arch && (r = place_text(j)) != OCT_OK) || (j->a.vision && (r = place_tower(j)) != OCT_OK)) return r;
+    if (j->arch && ((r = read_sizes(j)) != OCT_OK || (r = want_text(j)) != OCT_OK || (r = write_text_keys(j)) != OCT_OK ||
+                    (r = write_vocab(j)) != OCT_OK))
         return r;
     const bool projector = made_find(j, "mm.0.weight") != NULL;
     if (projector && !j->a.vision && !j->own_tower)
