@@ -289,24 +289,6 @@ typedef struct gguf_rows {
     double  error2, size2;           /* comes back: sum of squared errors, sum of squares */
 } gguf_rows;
 
-/* One row: read into x, encoded into q, decoded into y for its error.  sums [2]. */
-BLOCKS_FN int gguf_rows_one(const gguf_rows *r, int type, int64_t row, float *x, float *y, void *q, double *sums) {
-    oct_tensor t;
-    memset(&t, 0, sizeof t);
-    t.type = type;
-    t.n_dims = 1;
-    t.ne[0] = r->cols;
-    t.ne[1] = t.ne[2] = t.ne[3] = 1;
-    t.bytes = blocks_row_bytes(type, r->cols);
-    t.data = q;
-    sums[0] = sums[1] = 0;
-    if (r->read(r->user, row, x)) return 1;
-    if (!quants_row(type, x, q, r->cols)) sums[0] = (double)INFINITY;
-    if (type == BLOCKS_F32 || sums[0] > 0 || r->unmeasured) return 0;
-    if (oct_tensor_row(&t, 0, y, NULL) != OCT_OK) return 1;
-    quants_error(x, y, r->cols, sums);
-    return 0;
-}
 BLOCKS_FN int gguf_rows_threads(void) {
 #if defined(_OPENMP)
     return omp_get_max_threads();
@@ -314,56 +296,92 @@ BLOCKS_FN int gguf_rows_threads(void) {
     return 1;
 #endif
 }
-/* rows [from, from + n) into q; what comes out does not depend on the number of threads. */
-BLOCKS_FN int gguf_rows_some(const gguf_rows *r, int type, int64_t from, int n, float *scratch, unsigned char *q, double *sums) {
+/* Rows [from, from + n): read into x, encoded into q, decoded into y [cols] for their error, which is added to sums [2].
+ * Returns 0, or non-zero: *bad is the row that cannot be read, or where sums [0] is infinite, not be held. */
+BLOCKS_FN int gguf_rows_some(const gguf_rows *r, int type, int64_t from, int64_t n, float *x, float *y, unsigned char *q, double *sums, int64_t *bad) {
     const size_t bytes = blocks_row_bytes(type, r->cols);
-    int bad = 0;
-#if defined(_OPENMP)
-#  pragma omp parallel for schedule(dynamic) reduction(| : bad)
-#endif
-    for (int i = 0; i < n; i++) {
-#if defined(_OPENMP)
-        float *x = scratch + (size_t)omp_get_thread_num() * 2 * (size_t)r->cols;
-#else
-        float *x = scratch;
-#endif
-        bad |= gguf_rows_one(r, type, from + i, x, x + r->cols, q + (size_t)i * bytes, sums + 2 * i);
-    }
-    return bad;
-}
-/* The whole next tensor.  Numbers that are not finite, or that its type cannot hold, are a fault for quantised types. */
-BLOCKS_FN int gguf_out_rows(gguf_out *o, gguf_rows *r) {
-    enum { ELEMS = 1 << 20 };                           /* at once */
-    if (gguf_out_open(o)) return o->failed;
-    if (o->at == o->n_tensors || o->left != o->tensors[o->at].bytes)
-        return gguf_out_fail(o, 1, "%s: rows come where no tensor begins", o->path);
-    const gguf_out_entry e = o->tensors[o->at];
-    const size_t bytes = blocks_row_bytes(e.type, r->cols);
-    if (bytes * (size_t)r->rows != e.bytes)
-        return gguf_out_fail(o, 1, "tensor '%s': %lld rows of %lld, expected its %llu bytes", e.name, (long long)r->rows, (long long)r->cols,
-                             (unsigned long long)e.bytes);
-    int64_t at_once = ELEMS / r->cols + 1;
-    if (at_once > r->rows) at_once = r->rows;
-    float         *scratch = (float *)malloc((size_t)gguf_rows_threads() * 2 * (size_t)r->cols * sizeof *scratch);
-    unsigned char *q = (unsigned char *)malloc((size_t)at_once * bytes);
-    double        *sums = (double *)malloc((size_t)at_once * 2 * sizeof *sums);
-    r->error2 = r->size2 = 0;
-    if (!scratch || !q || !sums) gguf_out_fail(o, 5, "tensor '%s': no memory for %lld rows", e.name, (long long)at_once);
-    for (int64_t from = 0; from < r->rows && !o->failed; from += at_once) {
-        const int n = (int)(r->rows - from < at_once ? r->rows - from : at_once);
-        if (gguf_rows_some(r, e.type, from, n, scratch, q, sums)) gguf_out_fail(o, 1, "tensor '%s': cannot be read", e.name);
-        for (int i = 0; i < n && !o->failed; i++) {
-            r->error2 += sums[2 * i];
-            r->size2 += sums[2 * i + 1];
-            if (blocks_type_of(e.type)->elems > 1 && !(r->error2 < (double)INFINITY))
-                gguf_out_fail(o, 1, "tensor '%s': row %lld holds numbers that are not finite, or too large for %s", e.name, (long long)(from + i),
-                              blocks_type_of(e.type)->name);
+    oct_tensor t;
+    memset(&t, 0, sizeof t);
+    t.type = type;
+    t.n_dims = 1;
+    t.ne[0] = r->cols;
+    t.ne[1] = t.ne[2] = t.ne[3] = 1;
+    t.bytes = bytes;
+    for (int64_t i = 0; i < n; i++, q += bytes) {
+        *bad = from + i;
+        if (r->read(r->user, from + i, x)) return 1;
+        if (!quants_row(type, x, q, r->cols)) sums[0] = (double)INFINITY;
+        t.data = q;
+        if (type != BLOCKS_F32 && !r->unmeasured && sums[0] < (double)INFINITY) {
+            if (oct_tensor_row(&t, 0, y, NULL) != OCT_OK) return 1;
+            quants_error(x, y, r->cols, sums);
         }
-        gguf_out_write(o, q, (size_t)n * bytes);
+        if (blocks_type_of(type)->elems > 1 && !(sums[0] < (double)INFINITY)) {
+            sums[0] = (double)INFINITY;
+            return 1;
+        }
     }
-    free(scratch);
+    return 0;
+}
+/* What a thread has done comes to the file in the order of the rows. */
+BLOCKS_FN int gguf_rows_take(gguf_out *o, gguf_rows *r, const unsigned char *q, size_t bytes, const double *sums, int fault, int64_t bad) {
+    const gguf_out_entry *e = &o->tensors[o->at];
+    if (fault && sums[0] < (double)INFINITY) return gguf_out_fail(o, 1, "tensor '%s': row %lld cannot be read", e->name, (long long)bad);
+    if (fault)
+        return gguf_out_fail(o, 1, "tensor '%s': row %lld holds numbers that are not finite, or too large for %s", e->name, (long long)bad,
+                             blocks_type_of(e->type)->name);
+    r->error2 += sums[0];
+    r->size2 += sums[1];
+    return gguf_out_write(o, q, bytes);
+}
+/* OpenMP's own ordered regions spin, and on a busy machine take longer than the work. */
+BLOCKS_FN void gguf_rows_wait(const int64_t *turn, int64_t mine) {
+    const struct timespec nap = { 0, 30000 };
+    while (__atomic_load_n(turn, __ATOMIC_ACQUIRE) != mine) nanosleep(&nap, NULL);
+}
+/* The whole next tensor, by all threads; the bytes do not depend on their number.  Numbers that are not finite, or that its
+ * type cannot hold, are a fault for quantised types. */
+BLOCKS_FN int gguf_out_rows(gguf_out *o, gguf_rows *r) {
+    enum { ELEMS = 1 << 16 };                           /* at once, by one thread */
+    if (gguf_out_open(o)) return o->failed;
+    if (o->at == o->n_tensors || o->left != o->tensors[o->at].bytes) return gguf_out_fail(o, 1, "%s: rows come where no tensor begins", o->path);
+    const int    type = o->tensors[o->at].type;
+    const size_t bytes = blocks_row_bytes(type, r->cols), cols = (size_t)r->cols;
+    if (bytes * (size_t)r->rows != o->left)
+        return gguf_out_fail(o, 1, "tensor '%s': %lld rows of %lld, expected its %llu bytes", o->tensors[o->at].name, (long long)r->rows,
+                             (long long)r->cols, (unsigned long long)o->left);
+    const int64_t  some = ELEMS / r->cols + 1, at_once = some < r->rows ? some : r->rows, batches = (r->rows + at_once - 1) / at_once;
+    const int      n_threads = batches < gguf_rows_threads() ? (int)batches : gguf_rows_threads();
+    float         *x = (float *)malloc((size_t)n_threads * 2 * cols * sizeof *x);
+    unsigned char *q = (unsigned char *)malloc((size_t)n_threads * (size_t)at_once * bytes);
+    int64_t        turn = 0;                            /* the batch that may be written */
+    int            stop = 0;
+    r->error2 = r->size2 = 0;
+    if (!x || !q) {
+        free(x);
+        free(q);
+        return gguf_out_fail(o, 5, "tensor '%s': no memory for %lld rows", o->tensors[o->at].name, (long long)at_once);
+    }
+#if defined(_OPENMP)
+#  pragma omp parallel for schedule(static, 1) num_threads(n_threads)
+#endif
+    for (int64_t i = 0; i < batches; i++) {
+        const int64_t from = i * at_once, n = r->rows - from < at_once ? r->rows - from : at_once;
+        double  sums[2] = { 0, 0 };
+        int64_t bad = 0;
+        int     me = 0, fault = 0;
+#if defined(_OPENMP)
+        me = omp_get_thread_num();
+#endif
+        float         *mine = x + (size_t)me * 2 * cols;
+        unsigned char *out = q + (size_t)me * (size_t)at_once * bytes;
+        if (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) fault = gguf_rows_some(r, type, from, n, mine, mine + cols, out, sums, &bad);
+        gguf_rows_wait(&turn, i);
+        if (!o->failed && gguf_rows_take(o, r, out, (size_t)n * bytes, sums, fault, bad)) __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&turn, i + 1, __ATOMIC_RELEASE);
+    }
+    free(x);
     free(q);
-    free(sums);
     return o->failed;
 }
 #endif /* OCTAVIUS_GGUF_WRITE_H */
