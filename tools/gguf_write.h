@@ -110,7 +110,8 @@ static int gguf_out_begin(gguf_out *o, const char *path, int force) {
     gw_begin(&o->head);
     o->force = force;
     o->show = isatty(2);
-    if (snprintf(o->path, sizeof o->path, "%s", path) >= (int)sizeof o->path) return gguf_out_fail(o, 1, "%.100s...: name too long", path);
+    if (snprintf(o->path, sizeof o->path, "%s", path) >= (int)sizeof o->path)
+        return gguf_out_fail(o, 1, "%.100s...: name too long", path);
     snprintf(o->part, sizeof o->part, "%s.part-%ld", path, (long)getpid());
     return gguf_out_check_free(o);
 }
@@ -122,13 +123,18 @@ static int gguf_out_tensor(gguf_out *o, const char *name, int type, int n_dims, 
     const blocks_type *t = blocks_type_of(type);
     uint64_t shape[4], bytes, align = o->head.alignment;
     if (o->failed) return o->failed;
-    if (strlen(name) >= 64) return gguf_out_fail(o, 1, "tensor '%s': the name has %zu bytes, expected at most 63", name, strlen(name));
-    if (!t || n_dims < 1 || n_dims > 4) return gguf_out_fail(o, 1, "tensor '%s': type %d, %d dimensions: cannot be written", name, type, n_dims);
+    if (strlen(name) >= 64)
+        return gguf_out_fail(o, 1, "tensor '%s': the name has %zu bytes, expected at most 63", name, strlen(name));
+    if (!t || n_dims < 1 || n_dims > 4)
+        return gguf_out_fail(o, 1, "tensor '%s': type %d, %d dimensions: cannot be written", name, type, n_dims);
     for (int i = 0; i < n_dims; i++) {
-        if (ne[i] < 1 || ne[i] > INT64_MAX >> 8) return gguf_out_fail(o, 1, "tensor '%s': dimension %d is %lld", name, i, (long long)ne[i]);
+        if (ne[i] < 1 || ne[i] > INT64_MAX >> 8)
+            return gguf_out_fail(o, 1, "tensor '%s': dimension %d is %lld", name, i, (long long)ne[i]);
         shape[i] = (uint64_t)ne[i];
     }
-    if (ne[0] % t->elems) return gguf_out_fail(o, 1, "tensor '%s': rows of %lld, expected a multiple of %d for %s", name, (long long)ne[0], t->elems, t->name);
+    if (ne[0] % t->elems)
+        return gguf_out_fail(o, 1, "tensor '%s': rows of %lld, expected a multiple of %d for %s", name, (long long)ne[0],
+                             t->elems, t->name);
     bytes = (uint64_t)ne[0] / (uint64_t)t->elems * (uint64_t)t->bytes;
     for (int i = 1; i < n_dims; i++) {
         if (bytes > (uint64_t)(INT64_MAX >> 1) / shape[i]) return gguf_out_fail(o, 1, "tensor '%s': too large", name);
@@ -156,7 +162,8 @@ BLOCKS_FN void gguf_out_copy_meta(gguf_out *o, const oct_meta *m) {
     static const unsigned char sizes[13] = { 1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8 };
     const float single = (float)m->f;
     const void *value = m->type == GW_F32 ? (const void *)&single : m->type == GW_F64 ? (const void *)&m->f : (const void *)&m->u;
-    gw_meta_raw(&o->head, m->key.data, m->key.len, (uint32_t)m->type, value, sizes[m->type]);     /* little-endian: low bytes first */
+    gw_meta_raw(&o->head, m->key.data, m->key.len, (uint32_t)m->type, value,
+                sizes[m->type]);     /* little-endian: low bytes first */
     if (m->type == GW_STRING) gw_put_string(&o->head.meta, m->s.data, m->s.len);
     if (m->type != GW_ARRAY) return;
     gw_put_u32(&o->head.meta, (uint32_t)m->item_type);
@@ -202,14 +209,16 @@ static void gguf_out_progress(gguf_out *o) {
     const double now = o->show ? gguf_out_clock() : 0;
     if (now < o->shown + 0.1) return;
     o->shown = now;
-    fprintf(stderr, "\r%3.0f%%  %-40.60s %6.0f MB/s\033[K", 100.0 * (double)o->done / ((double)o->total + 1), o->tensors[o->at].name,
+    fprintf(stderr, "\r%3.0f%%  %-40.60s %6.0f MB/s\033[K", 100.0 * (double)o->done / ((double)o->total + 1),
+            o->tensors[o->at].name,
             1e-6 * (double)o->done / (now - o->start + 1e-3));
 }
 static int gguf_out_put(gguf_out *o, const void *data, size_t n) {
     if (o->failed) return o->failed;
     errno = 0;
     if (n && fwrite(data, 1, n, o->file) != n)
-        return gguf_out_fail(o, 1, "%s: cannot be written: %s; nothing is left of it", o->path, errno ? strerror(errno) : "short write");
+        return gguf_out_fail(o, 1, "%s: cannot be written: %s; nothing is left of it", o->path,
+                             errno ? strerror(errno) : "short write");
     return 0;
 }
 static int gguf_out_pad(gguf_out *o, uint64_t at) {
@@ -298,7 +307,8 @@ BLOCKS_FN int gguf_rows_threads(void) {
 }
 /* Rows [from, from + n): read into x, encoded into q, decoded into y [cols] for their error, which is added to sums [2].
  * Returns 0, or non-zero: *bad is the row that cannot be read, or where sums [0] is infinite, not be held. */
-BLOCKS_FN int gguf_rows_some(const gguf_rows *r, int type, int64_t from, int64_t n, float *x, float *y, unsigned char *q, double *sums, int64_t *bad) {
+BLOCKS_FN int gguf_rows_some(const gguf_rows *r, int type, int64_t from, int64_t n, float *x, float *y, unsigned char *q,
+                             double *sums, int64_t *bad) {
     const size_t bytes = blocks_row_bytes(type, r->cols);
     oct_tensor t;
     memset(&t, 0, sizeof t);
@@ -324,11 +334,14 @@ BLOCKS_FN int gguf_rows_some(const gguf_rows *r, int type, int64_t from, int64_t
     return 0;
 }
 /* What a thread has done comes to the file in the order of the rows. */
-BLOCKS_FN int gguf_rows_take(gguf_out *o, gguf_rows *r, const unsigned char *q, size_t bytes, const double *sums, int fault, int64_t bad) {
+BLOCKS_FN int gguf_rows_take(gguf_out *o, gguf_rows *r, const unsigned char *q, size_t bytes, const double *sums, int fault,
+                             int64_t bad) {
     const gguf_out_entry *e = &o->tensors[o->at];
-    if (fault && sums[0] < (double)INFINITY) return gguf_out_fail(o, 1, "tensor '%s': row %lld cannot be read", e->name, (long long)bad);
+    if (fault && sums[0] < (double)INFINITY)
+        return gguf_out_fail(o, 1, "tensor '%s': row %lld cannot be read", e->name, (long long)bad);
     if (fault)
-        return gguf_out_fail(o, 1, "tensor '%s': row %lld holds numbers that are not finite, or too large for %s", e->name, (long long)bad,
+        return gguf_out_fail(o, 1, "tensor '%s': row %lld holds numbers that are not finite, or too large for %s", e->name,
+                             (long long)bad,
                              blocks_type_of(e->type)->name);
     r->error2 += sums[0];
     r->size2 += sums[1];
@@ -344,11 +357,13 @@ BLOCKS_FN void gguf_rows_wait(const int64_t *turn, int64_t mine) {
 BLOCKS_FN int gguf_out_rows(gguf_out *o, gguf_rows *r) {
     enum { ELEMS = 1 << 16 };                           /* at once, by one thread */
     if (gguf_out_open(o)) return o->failed;
-    if (o->at == o->n_tensors || o->left != o->tensors[o->at].bytes) return gguf_out_fail(o, 1, "%s: rows come where no tensor begins", o->path);
+    if (o->at == o->n_tensors || o->left != o->tensors[o->at].bytes)
+        return gguf_out_fail(o, 1, "%s: rows come where no tensor begins", o->path);
     const int    type = o->tensors[o->at].type;
     const size_t bytes = blocks_row_bytes(type, r->cols), cols = (size_t)r->cols;
     if (bytes * (size_t)r->rows != o->left)
-        return gguf_out_fail(o, 1, "tensor '%s': %lld rows of %lld, expected its %llu bytes", o->tensors[o->at].name, (long long)r->rows,
+        return gguf_out_fail(o, 1, "tensor '%s': %lld rows of %lld, expected its %llu bytes", o->tensors[o->at].name,
+                             (long long)r->rows,
                              (long long)r->cols, (unsigned long long)o->left);
     const int64_t  some = ELEMS / r->cols + 1, at_once = some < r->rows ? some : r->rows, batches = (r->rows + at_once - 1) / at_once;
     const int      n_threads = batches < gguf_rows_threads() ? (int)batches : gguf_rows_threads();
@@ -375,7 +390,8 @@ BLOCKS_FN int gguf_out_rows(gguf_out *o, gguf_rows *r) {
 #endif
         float         *mine = x + (size_t)me * 2 * cols;
         unsigned char *out = q + (size_t)me * (size_t)at_once * bytes;
-        if (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) fault = gguf_rows_some(r, type, from, n, mine, mine + cols, out, sums, &bad);
+        if (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+            fault = gguf_rows_some(r, type, from, n, mine, mine + cols, out, sums, &bad);
         gguf_rows_wait(&turn, i);
         if (!o->failed && gguf_rows_take(o, r, out, (size_t)n * bytes, sums, fault, bad)) __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
         __atomic_store_n(&turn, i + 1, __ATOMIC_RELEASE);

@@ -52,7 +52,8 @@ static int parse(args *a, int argc, char **argv) {
                 a->out = argv[i];
             } else if (name[3] == 'y') {
                 a->plan.type = quants_type_find(argv[i]);
-                if (a->plan.type < 0) return fail(EXIT_USAGE, "--type: '%s', expected f32 f16 bf16 q8_0 q5_0 q4_0 q4_k q5_k or q6_k", argv[i]);
+                if (a->plan.type < 0)
+                    return fail(EXIT_USAGE, "--type: '%s', expected f32 f16 bf16 q8_0 q5_0 q4_0 q4_k q5_k or q6_k", argv[i]);
             } else {
                 const char *why = quants_rule(&a->plan, argv[i]);
                 if (why) return fail(EXIT_USAGE, "--tensor-type: '%s': %s", argv[i], why);
@@ -97,7 +98,8 @@ static int declare_tensors(gguf_out *o, const oct_model *m, const args *a, int *
         gguf_out_name(&t, name);
         types[i] = quants_choose(&a->plan, name, rank_of(&t), t.ne, &wanted);
         if (!blocks_type_of(t.type))
-            return gguf_out_fail(o, EXIT_MODEL, "%s: tensor '%s': type %s, expected one that can be computed with", a->in, name, t.type_name);
+            return gguf_out_fail(o, EXIT_MODEL, "%s: tensor '%s': type %s, expected one that can be computed with", a->in,
+                                 name, t.type_name);
         gguf_out_tensor(o, name, types[i], t.n_dims, t.ne);
     }
     return o->failed;
@@ -105,12 +107,15 @@ static int declare_tensors(gguf_out *o, const oct_model *m, const args *a, int *
 
 /* --- doing it ------------------------------------------------------------------------------------------------ */
 
-static int read_row(void *user, int64_t row, float *out) { return oct_tensor_row((const oct_tensor *)user, row, out, NULL) != OCT_OK; }
+static int read_row(void *user, int64_t row, float *out) {
+    return oct_tensor_row((const oct_tensor *)user, row, out, NULL) != OCT_OK;
+}
 
 static void print_shape(const oct_tensor *t) {
     char shape[96];
     int  n = 0;
-    for (int i = 0; i < t->n_dims; i++) n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%lld", i ? ", " : "", (long long)t->ne[i]);
+    for (int i = 0; i < t->n_dims; i++)
+        n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%lld", i ? ", " : "", (long long)t->ne[i]);
     printf("[%s]", shape);
 }
 /* One line of the table.  error < 0: copied. */
@@ -124,7 +129,8 @@ static void print_tensor(const args *a, const char *name, const oct_tensor *t, i
         }
         printf("\",\"shape\":");
         print_shape(t);
-        printf(",\"from\":\"%s\",\"type\":\"%s\",\"wanted\":\"%s\",\"error\":%.6g}", from, to, blocks_type_of(wanted)->name, error > 0 ? error : 0.0);
+        printf(",\"from\":\"%s\",\"type\":\"%s\",\"wanted\":\"%s\",\"error\":%.6g}", from, to, blocks_type_of(wanted)->name,
+               error > 0 ? error : 0.0);
         return;
     }
     printf("%-36s %-5s -> %-5s ", name, from, to);
@@ -199,7 +205,8 @@ int main(int argc, char **argv) {
     desc.load = OCT_LOAD_DIRECTORY;
     if (oct_model_open(&m, a.in, &desc, &err) != OCT_OK) return fail_with(a.in, &err);
     int *types = (int *)malloc((oct_model_tensor_count(m) + 1) * sizeof *types);
-    const int code = types ? quantize(m, &a, types) : fail(EXIT_MEMORY, "table of %zu tensors: no memory", oct_model_tensor_count(m));
+    const int code = types ? quantize(m, &a, types) : fail(EXIT_MEMORY, "table of %zu tensors: no memory",
+                                                           oct_model_tensor_count(m));
     free(types);
     oct_model_close(m);
     return code;

@@ -75,7 +75,8 @@ static quants_data quants_measure(const float *x, const float *w, int n) {
     return d;
 }
 /* k [2]: 1 / step; low .. high: the levels there are. */
-QUANTS_BODY void quants_try_body(const float *x, const float *w, int n, const quants_v4 *k, const quants_v4 *min, float low, float high,
+QUANTS_BODY void quants_try_body(const float *x, const float *w, int n, const quants_v4 *k, const quants_v4 *min, float low,
+                                 float high,
                                  quants_sums *out /* [2] */) {
     const quants_v8 zero = { 0, 0, 0, 0, 0, 0, 0, 0 }, magic = zero + 12582912.0f, lowest = zero + low, highest = zero + high;
     quants_v8 q = zero, qq = zero, r = zero, rr = zero, qr = zero, scale, from;
@@ -104,7 +105,8 @@ QUANTS_BODY void quants_try_body(const float *x, const float *w, int n, const qu
     }
 }
 #if defined(QUANTS_AVX2)
-QUANTS_TARGET static void quants_try_avx2(const float *x, const float *w, int n, const quants_v4 *k, const quants_v4 *min, float low, float high,
+QUANTS_TARGET static void quants_try_avx2(const float *x, const float *w, int n, const quants_v4 *k, const quants_v4 *min,
+                                          float low, float high,
                                           quants_sums *out) {
     quants_try_body(x, w, n, k, min, low, high, out);
 }
@@ -120,7 +122,8 @@ static void quants_try(const float *x, const float *w, int n, const quants_v4 *k
     quants_try_body(x, w, n, k, min, low, high, out);
 }
 /* What least squares makes of these levels: step and minimum <= 0 (0 where the data say w = 0), and the error left. */
-static void quants_solve(float w, const quants_sums *s, quants_v4 k, quants_v4 min, quants_v4 *step, quants_v4 *low, quants_v4 *error) {
+static void quants_solve(float w, const quants_sums *s, quants_v4 k, quants_v4 min, quants_v4 *step, quants_v4 *low,
+                         quants_v4 *error) {
     const quants_v4 one = quants_splat(1), zero = quants_splat(0), n = quants_splat(w), tiny = quants_splat(1e-30f);
     const quants_v4 det = n * s->qq - s->q * s->q, over = one / quants_pick(det > tiny, det, one);
     const quants_v4 a = (n * s->qr - s->q * s->r) * over, b = (s->qq * s->r - s->q * s->qr) * over;
@@ -152,7 +155,8 @@ typedef struct quants_block {
 
 /* Eight more choices for group g, x its elements: steps whose inverses are first, first + more, ..., all over reach, above min.
  * The best so far stays. */
-static void quants_group_try(quants_block *b, int g, const float *x, float first, float more, float reach, float min, float *best) {
+static void quants_group_try(quants_block *b, int g, const float *x, float first, float more, float reach, float min,
+                             float *best) {
     const quants_kind *kind = &b->kind;
     const quants_v4 over = quants_splat(reach), mins[2] = { quants_splat(min), quants_splat(min) };
     const quants_v4 k[2] = { quants_ramp(first, more) / over, quants_ramp(first + 4 * more, more) / over };
@@ -199,7 +203,8 @@ static int quants_within(float v, int low, int high) { return !(v > (float)low) 
 static void quants_group_at(quants_block *b, int g, const float *x) {
     const quants_kind *kind = &b->kind;
     const quants_data *data = &b->data[g];
-    const int s0 = (b->d != 0 ? quants_within(b->step[g] / b->d, kind->scale_low, kind->scale_high) : 0) - (kind->min_high ? 0 : 3);
+    const int s0 = (b->d != 0 ? quants_within(b->step[g] / b->d, kind->scale_low,
+                                              kind->scale_high) : 0) - (kind->min_high ? 0 : 3);
     const int m0 = b->dmin > 0 ? quants_within(-b->min[g] / b->dmin, 0, kind->min_high) - 1 : 0;
     quants_v4 k[2], min[2];
     quants_sums sums[2];
@@ -267,7 +272,8 @@ static void quants_k(quants_block *b, quants_kind kind, const float *x, unsigned
         if (fabs((double)b->step[g]) > fabs(step)) step = (double)b->step[g];
         if ((double)b->min[g] < min) min = (double)b->min[g];
     }
-    quants_block_at(b, x, kind.scale_low ? step / kind.scale_low : step / kind.scale_high, kind.min_high ? -min / kind.min_high : 0);
+    quants_block_at(b, x, kind.scale_low ? step / kind.scale_low : step / kind.scale_high,
+                    kind.min_high ? -min / kind.min_high : 0);
     if (quants_block_solve(b, &d, &dmin)) {
         quants_block other = *b;
         quants_block_at(&other, x, d, dmin);

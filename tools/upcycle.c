@@ -54,7 +54,8 @@ static int parse_value(args *a, const char *name, const char *value) {
         if (!*value || *end || errno || *value == '-') return fail(EXIT_USAGE, "--seed: '%s', expected a number from 0", value);
     } else {
         const long n = strtol(value, &end, 10);
-        if (!*value || *end || errno || n < 1 || n > MAX_EXPERTS) return fail(EXIT_USAGE, "%s: '%s', expected a number from 1 to %d", name, value, MAX_EXPERTS);
+        if (!*value || *end || errno || n < 1 || n > MAX_EXPERTS)
+            return fail(EXIT_USAGE, "%s: '%s', expected a number from 1 to %d", name, value, MAX_EXPERTS);
         *(name[2] == 'e' ? &a->experts : &a->k_top) = n;
     }
     return EXIT_OK;
@@ -84,7 +85,8 @@ static int parse(args *a, int argc, char **argv) {
     }
     if (!a->in) return fail(EXIT_USAGE, "which file? see --help");
     if (!a->out) return fail(EXIT_USAGE, "where to? -o FILE");
-    return a->k_top <= a->experts ? EXIT_OK : fail(EXIT_USAGE, "--top-k: %ld, expected at most %ld, the number of experts", a->k_top, a->experts);
+    return a->k_top <= a->experts ? EXIT_OK : fail(EXIT_USAGE, "--top-k: %ld, expected at most %ld, the number of experts",
+                                                   a->k_top, a->experts);
 }
 /* Fills a->chosen, now that n_layer is known. */
 static int choose_layers(args *a) {
@@ -95,7 +97,8 @@ static int choose_layers(args *a) {
         char *end = NULL;
         const long n = *p >= '0' && *p <= '9' ? strtol(p, &end, 10) : -1;
         if (n < 0 || n >= a->n_layer || (*end && *end != ','))
-            return fail(EXIT_USAGE, "--layers: '%s', expected even, all, or numbers from 0 to %d with commas between", a->layers, a->n_layer - 1);
+            return fail(EXIT_USAGE, "--layers: '%s', expected even, all, or numbers from 0 to %d with commas between",
+                        a->layers, a->n_layer - 1);
         a->chosen[n] = 1;
         if (!*end) break;
         p = end + 1;
@@ -132,7 +135,8 @@ static int look(args *a, const oct_model *m) {
         oct_model_tensor(m, i, &t);
         gguf_out_name(&t, name);
         const int n = block_of(name, &what);
-        if (n >= 0 && strncmp(what, "ffn_gate_inp", 12) == 0) return fail(EXIT_MODEL, "%s: tensor '%s': the model has experts already", a->in, name);
+        if (n >= 0 && strncmp(what, "ffn_gate_inp", 12) == 0)
+            return fail(EXIT_MODEL, "%s: tensor '%s': the model has experts already", a->in, name);
         if (n >= a->n_layer) a->n_layer = n + 1;
     }
     return a->n_layer ? EXIT_OK : fail(EXIT_MODEL, "%s: no tensor 'blk.0.*', expected a language model", a->in);
@@ -171,7 +175,8 @@ static int declare_tensors(gguf_out *o, const args *a, const oct_model *m) {
         snprintf(made, sizeof made, "%.*s_exps.%s", (int)(end - name - 1), name, end);
         gguf_out_tensor(o, made, t.type, rank + 1, ne);
     }
-    if (!o->failed && routers != wanted) gguf_out_fail(o, EXIT_MODEL, "%s: %d of the %d chosen layers have no 'ffn_up.weight'", a->in, wanted - routers, wanted);
+    if (!o->failed && routers != wanted) gguf_out_fail(o, EXIT_MODEL,
+                                                       "%s: %d of the %d chosen layers have no 'ffn_up.weight'", a->in, wanted - routers, wanted);
     return o->failed;
 }
 /* [experts, n_embd]: nn.Linear's default. */
