@@ -7662,7 +7662,7 @@ static oct_result oct__vit_colours(const oct__vit_binder *b, const char *name, f
 }
 /* One of a few words, "|" between them -> its number. */
 static oct_result oct__vit_word(const oct__vit_binder *b, const char *key, const char *words, const char *fallback, int *out) {
-    oct_string found, all = oct__str(words);
+    oct_string found = oct__str(""), all = oct__str(words);
     oct_result r = oct__gguf_text(b->g, key, fallback, &found, b->err);
     if (r) return r;
     if (!found.len) return oct__fail(b->err, OCT_E_FORMAT, "metadata '%s': missing or empty, expected %s", key, words);
