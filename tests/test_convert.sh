@@ -132,19 +132,34 @@ hostile() {                              # name, words; the weights come from st
     cat > "$dir/bad/pytorch_model.bin"
     fault "$1" "${3:-3}" "$2" "$dir/bad"
 }
-printf '\200\002cos\nsystem\nX\004\000\000\000echo\205R.' | hostile pickle_calls "call 'os.system'"
-{ printf '\200\002'; nest 10000 ']'; nest 9999 a; printf .; } | hostile pickle_deep 'no dictionary'
-{ printf '\200\002'; nest 10000 '('; printf .; } | hostile pickle_marks 'never closed'
-printf '\200\002X\377\377\377\177ab.' | hostile pickle_cut 'ends early'
-printf '\200\002r\377\377\377\177' | hostile pickle_memo 'remember'
-printf '\200\002\377.' | hostile pickle_opcode 'opcode 0xFF'
-printf '\200\002}ub.' | hostile pickle_soup 'no mark'
-head -c 3000 "$data/zip.bin" | hostile zip_cut 'without its directory'
-head -c 3000 "$data/stream.bin" | hostile stream_cut 'left'
-tr '\074' '\075' < "$data/zip.bin" | hostile zip_checksum 'checksum'
-printf '\377\377\377\377\377\377\377\177{}' | hostile safetensors_header 'header'
-printf '\102\000\000\000\000\000\000\000{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,9000000000000]}}' | hostile safetensors_offsets 'expected 8 within 0'
-printf 'nothing at all' | hostile neither 'neither safetensors nor'
+printf '\200\002cos\nsystem\nX\004\000\000\000echo\205R.' > "$dir/in"
+hostile pickle_calls "call 'os.system'" < "$dir/in"
+{ printf '\200\002'; nest 10000 ']'; nest 9999 a; printf .; } > "$dir/in"
+hostile pickle_deep 'no dictionary' < "$dir/in"
+{ printf '\200\002'; nest 10000 '('; printf .; } > "$dir/in"
+hostile pickle_marks 'never closed' < "$dir/in"
+printf '\200\002X\377\377\377\177ab.' > "$dir/in"
+hostile pickle_cut 'ends early' < "$dir/in"
+printf '\200\002r\377\377\377\177' > "$dir/in"
+hostile pickle_memo 'remember' < "$dir/in"
+printf '\200\002\377.' > "$dir/in"
+hostile pickle_opcode 'opcode 0xFF' < "$dir/in"
+printf '\200\002}22Ns2b.' > "$dir/in"
+hostile pickle_itself 'copies more' < "$dir/in"
+printf '\200\002}ub.' > "$dir/in"
+hostile pickle_soup 'no mark' < "$dir/in"
+head -c 3000 "$data/zip.bin" > "$dir/in"
+hostile zip_cut 'without its directory' < "$dir/in"
+head -c 3000 "$data/stream.bin" > "$dir/in"
+hostile stream_cut 'left' < "$dir/in"
+tr '\074' '\075' < "$data/zip.bin" > "$dir/in"
+hostile zip_checksum 'checksum' < "$dir/in"
+printf '\377\377\377\377\377\377\377\177{}' > "$dir/in"
+hostile safetensors_header 'header' < "$dir/in"
+printf '\102\000\000\000\000\000\000\000{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,9000000000000]}}' > "$dir/in"
+hostile safetensors_offsets 'expected 8 within 0' < "$dir/in"
+printf 'nothing at all' > "$dir/in"
+hostile neither 'neither safetensors nor' < "$dir/in"
 folder json "$data/plain.safetensors" model.safetensors
 nest 10000 '[' > "$dir/json/config.json"
 fault json_deep 5 'nested more than' "$dir/json"

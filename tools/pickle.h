@@ -53,6 +53,7 @@ typedef struct pickle_reader {
     pickle_value       **memo;
     size_t               n_memo, memo_cap;
     pickle_value        *none;
+    size_t               copied;   /* items from one dictionary or list into another */
 } pickle_reader;
 
 static inline void pickle_open(pickle_reader *r, pool *p, const unsigned char *data, size_t size, const char *file) {
@@ -103,6 +104,11 @@ static inline oct_result pickle_set(const pickle_reader *r, pickle_value *dict, 
     dict->items[2 * dict->count + 1] = value;
     dict->count++;
     return OCT_OK;
+}
+/* As pickle_set, for items that stand elsewhere already.  A pickle that copies more than it could hold multiplies itself. */
+static inline oct_result pickle_copy(pickle_reader *r, pickle_value *dict, pickle_value *key, pickle_value *value) {
+    if (++r->copied > (size_t)(r->end - r->begin)) return pickle_fail(r, "copies more than it holds");
+    return pickle_set(r, dict, key, value);
 }
 /* The value under a text key; NULL: not there, or not a dictionary. */
 static inline pickle_value *pickle_get(const pickle_value *dict, const char *key) {
@@ -269,7 +275,7 @@ static inline oct_result pickle_dict(pickle_reader *r, const pickle_value *args)
     for (size_t i = 0; pairs && pairs->kind == PICKLE_LIST && i < pairs->count; i++) {
         const pickle_value *pair = pairs->items[i];
         if (pair->kind != PICKLE_LIST || pair->count != 2) return pickle_fail(r, "a dictionary from something else than pairs");
-        const oct_result rc = pickle_set(r, d, pair->items[0], pair->items[1]);
+        const oct_result rc = pickle_copy(r, d, pair->items[0], pair->items[1]);
         if (rc) return rc;
     }
     return pickle_push(r, d);
@@ -316,7 +322,7 @@ static inline oct_result pickle_build(pickle_reader *r) {
     if (v->kind != PICKLE_DICT) return OCT_OK;
     for (size_t i = 0; state->kind == PICKLE_DICT && i < state->count; i++) {
         if (state->items[2 * i]->kind == PICKLE_STRING && oct__str_is(state->items[2 * i]->text, "_metadata")) continue;
-        const oct_result rc = pickle_set(r, v, state->items[2 * i], state->items[2 * i + 1]);
+        const oct_result rc = pickle_copy(r, v, state->items[2 * i], state->items[2 * i + 1]);
         if (rc) return rc;
     }
     return OCT_OK;

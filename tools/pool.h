@@ -12,12 +12,12 @@ typedef struct pool_chunk {
 } pool_chunk;
 typedef struct pool {
     pool_chunk *top;
-    size_t      total, limit;      /* bytes taken from malloc, and how many may be; limit 0: 2 GiB */
+    size_t      total, limit;      /* bytes taken from malloc, and how many may be; limit 0: 512 MiB */
 } pool;
 
 /* bytes bytes, aligned to 16, cleared; NULL: no memory, or over the limit. */
 static inline void *pool_take(pool *p, size_t n, size_t size) {
-    const size_t head = (sizeof(pool_chunk) + 15) & ~(size_t)15, limit = p->limit ? p->limit : (size_t)2 << 30;
+    const size_t head = (sizeof(pool_chunk) + 15) & ~(size_t)15, limit = p->limit ? p->limit : (size_t)512 << 20;
     size_t bytes;
     if (oct__mul(&bytes, n, size) || bytes > limit) return NULL;
     bytes = (bytes + 15) & ~(size_t)15;
