@@ -2259,6 +2259,7 @@ static oct_result oct__path_fail(const char *path, const char *wanted, int error
 typedef struct oct__file { int fd; uint64_t bytes; } oct__file;
 /* wanted: "a GGUF file", for messages. */
 static oct_result oct__file_open(oct__file *f, const char *path, const char *wanted, oct_error *err) {
+    f->bytes = 0;
     struct stat st;
 #  if defined(O_CLOEXEC)
     f->fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -2292,6 +2293,7 @@ static size_t oct__file_read(void *user, uint64_t offset, void *dst, size_t n) {
 #else
 typedef struct oct__file { FILE *stream; uint64_t bytes; } oct__file;
 static oct_result oct__file_open(oct__file *f, const char *path, const char *wanted, oct_error *err) {
+    f->bytes = 0;
     f->stream = fopen(path, "rb");
     if (!f->stream) return oct__path_fail(path, wanted, errno, err);
 #  if defined(_WIN32)
@@ -10769,7 +10771,7 @@ OCT_API void oct_feed_clear(oct_session *s) {
 static oct_result oct__feed_render(oct_session *s, oct_error *err) {
     oct__part *parts = (oct__part *)(void *)s->parts.data;
     const size_t n = s->parts.len / sizeof(oct__part);
-    for (size_t i = 0; i < n; i++) parts[i].data = s->bytes.data + parts[i].offset;
+    for (size_t i = 0; i < n; i++) parts[i].data = s->bytes.data ? s->bytes.data + parts[i].offset : NULL;   /* NULL: pictures alone */
     const bool stopped = s->end == OCT_END_STOP && s->stop_id < 0;
     const bool open = s->n_past > 0 && s->open[s->n_past - 1];
     const int answer = !open ? OCT__ANSWER_NONE : stopped ? OCT__ANSWER_STOPPED : OCT__ANSWER_OPEN;

@@ -93,7 +93,9 @@ thread)
     config clang c11 -O0 plain
     links clang -fsanitize=thread || skip 'clang lacks its sanitizers (libclang-rt)'
     export QUICK=1
-    suite "$out/tsan" '-O0 -g -fsanitize=thread' 'model. kernels.'
+    threaded='model.deterministic_llama model.deterministic_q4_k model.deterministic_moe_q8_0 model.deterministic_moe_parallel'
+    threaded="$threaded model.abort model.continues_llama kernels.bits kernels.jobs kernels.many kernels.abort kernels.attention_split vision.one_file"
+    suite "$out/tsan" '-O0 -g -fsanitize=thread' "$threaded"
     exit ;;
 aarch64)
     need aarch64-linux-gnu-gcc
@@ -102,7 +104,7 @@ aarch64)
     mkdir -p "$out/aarch64"
     # shellcheck disable=SC2086
     $cc -std=c11 -Wstrict-prototypes $warn -O2 -static -I. tests/test_main.c -o "$out/aarch64/unit" -lm -lpthread || exit 1
-    QUICK=1 exec qemu-aarch64 "$out/aarch64/unit" quant. kernels. model.deterministic ;;
+    QUICK=1 exec qemu-aarch64 "$out/aarch64/unit" quant. kernels. model.deterministic_llama model.deterministic_q model.deterministic_moe_q8_0 ;;
 simde)                                  # every x86 table, whatever this CPU has
     [ -e /usr/include/simde/x86/avx512.h ] || skip 'no SIMDe (libsimde-dev)'
     need gcc
@@ -114,7 +116,9 @@ fuzzer)                                 # name, seconds
     need clang
     links clang -fsanitize=address || skip 'clang lacks its sanitizers (libclang-rt)'
     mkdir -p "$out/fuzz" "build/corpus/$2"
-    clang -std=c11 -g -O1 -DOCTAVIUS_NO_SIMD -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. "tests/$2.c" -o "$out/fuzz/$2" -lm || exit 1
+    speed=-O1
+    [ "$3" -le 10 ] && speed=-O0                         # a short run is mostly compiling
+    clang -std=c11 -g $speed -DOCTAVIUS_NO_SIMD -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. "tests/$2.c" -o "$out/fuzz/$2" -lm || exit 1
     exec "$out/fuzz/$2" -max_total_time="$3" -max_len=65536 -timeout=10 -rss_limit_mb=3000 -verbosity=0 -print_final_stats=1 \
         -artifact_prefix="build/corpus/$2-" "build/corpus/$2" ;;
 esac
