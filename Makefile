@@ -37,7 +37,7 @@ READERS    := tools/checkpoint.h tools/pickle.h tools/zip.h tools/safetensors.h 
 CONVERTERS := $(B)/octavius-convert $(B)/octavius-quantize $(B)/octavius-upcycle
 $(CONVERTERS): $(B)/octavius-%: tools/%.c octavius.h tools/program.h tools/gguf_write.h tools/quants.h tools/blocks.h tests/gguf_writer.h $(READERS)
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -DOCTAVIUS_NO_SIMD -I. $< -o $@ -lm
-$(B)/octavius-%: tools/%.c octavius.h tools/synth.h tools/blocks.h
+$(B)/octavius-%: tools/%.c octavius.h tools/synth.h tools/blocks.h tools/program.h
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
 
 help:

@@ -4889,9 +4889,14 @@ static void oct__mm_task(void *arg, int task) {
         if (!few) next = oct__mm_fetch(run);
     }
 }
-/* One parallel region for all jobs. */
-static void oct__mm_start(oct__mm_run *run) {
-    oct__compute *c = run->c;
+/* One parallel region for all jobs, n_jobs >= 1: all read acts, or job i reads each[i], of any number of tokens. */
+static void oct__mm_start(oct__compute *c, const oct__mm *jobs, int n_jobs, oct__acts *acts_of_all, oct__acts *const *each) {
+    oct__mm_run all, *run = &all;
+    all.c = c;
+    all.jobs = jobs;
+    all.n_jobs = n_jobs;
+    all.acts = acts_of_all;
+    all.each = each;
     int n_tok = 0;                         /* the most that a job has */
     run->n_panels = 0;
     for (int j = 0; j < run->n_jobs; j++) {
@@ -4900,7 +4905,7 @@ static void oct__mm_start(oct__mm_run *run) {
         n_tok = OCT__MAX(n_tok, acts->n_tok);
         if (acts->n_tok >= OCT__UNIT && !acts->packed && oct__mm_is_float(acts, run->jobs[j].w)) oct__acts_pack(c, acts);
     }
-    /* a whole number of tiles: 48 is one of 4, 6 and 8 */
+    /* a whole number of tiles: 48 is one of 4, 6, 8 and 12 */
     const int region = oct__region(c, n_tok) == n_tok ? n_tok : 48;
     /* with few tokens, about 128 KiB; else what meets tokens together */
     const size_t panel_bytes = OCT__PANEL * run->jobs[0].w->row_bytes;
@@ -4918,24 +4923,9 @@ static void oct__mm_start(oct__mm_run *run) {
     }
 }
 /* All jobs read acts.  An aborted pass leaves y unfinished. */
-static void oct__matmul(oct__compute *c, const oct__mm *jobs, int n_jobs, oct__acts *acts) {
-    oct__mm_run run;
-    run.c = c;
-    run.jobs = jobs;
-    run.n_jobs = n_jobs;
-    run.acts = acts;
-    run.each = NULL;
-    oct__mm_start(&run);
-}
-/* Job i reads acts[i], of any number of tokens; n_jobs >= 1. */
+static void oct__matmul(oct__compute *c, const oct__mm *jobs, int n_jobs, oct__acts *acts) { oct__mm_start(c, jobs, n_jobs, acts, NULL); }
 static void oct__matmul_each(oct__compute *c, const oct__mm *jobs, int n_jobs, oct__acts *const *acts) {
-    oct__mm_run run;
-    run.c = c;
-    run.jobs = jobs;
-    run.n_jobs = n_jobs;
-    run.acts = NULL;
-    run.each = acts;
-    oct__mm_start(&run);
+    oct__mm_start(c, jobs, n_jobs, NULL, acts);
 }
 
 /* --- norm, rope, activations, sums ------------------------------------------------------------------ */

@@ -8,11 +8,9 @@
 #define OCTAVIUS_IMPLEMENTATION
 #include "octavius.h"
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#define PROGRAM "octavius-inspect"
+#include "program.h"
+
 #include <sys/stat.h>
 #if defined(_WIN32)
 #  include <direct.h>
@@ -21,7 +19,6 @@
 #  define make_folder(path) mkdir((path), 0777)
 #endif
 
-enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_MODEL = 3, EXIT_INPUT = 4, EXIT_MEMORY = 5, EXIT_CONTEXT = 6, EXIT_STOPPED = 130 };
 
 static const char help_text[] =
     "usage: octavius-inspect FILE [--json] [--full]       metadata and tensors of any GGUF file\n"
@@ -52,37 +49,6 @@ static const char help_text[] =
 
 /* --- faults ------------------------------------------------------------------------------ */
 
-/* One line on stderr; returns the exit code. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-static int fail(int exit_code, const char *format, ...) {
-    char line[1000];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    for (char *p = line; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7F) *p = '?';      /* names come from files and from users */
-    fprintf(stderr, "octavius-inspect: %s\n", line);
-    return exit_code;
-}
-static int exit_code_of(oct_result r) {
-    switch (r) {
-    case OCT_OK: return EXIT_OK;
-    case OCT_E_ARG: return EXIT_USAGE;
-    case OCT_E_IO: case OCT_E_FORMAT: case OCT_E_UNSUPPORTED: return EXIT_MODEL;
-    case OCT_E_MEMORY: case OCT_E_LIMIT: return EXIT_MEMORY;
-    case OCT_E_CONTEXT: return EXIT_CONTEXT;
-    case OCT_E_ABORTED: return EXIT_STOPPED;
-    default: return EXIT_RUNTIME;
-    }
-}
-/* Messages about a path name it already. */
-static int fail_with(const char *file, const oct_error *err) {
-    if (err->message[0] == '\'') return fail(exit_code_of(err->code), "%s", err->message);
-    return fail(exit_code_of(err->code), "%s: %s", file, err->message);
-}
 /* Whatever was printed must have arrived. */
 static int finish_stdout(void) {
     return fflush(stdout) != 0 || ferror(stdout) ? fail(EXIT_RUNTIME, "stdout: cannot be written") : EXIT_OK;

@@ -1,4 +1,4 @@
-/* program.h - what octavius-quantize, octavius-upcycle and octavius-convert say and return alike.  octavius.h with its
+/* program.h - what octavius-inspect, -quantize, -upcycle and -convert say and return alike.  octavius.h with its
  * implementation is included before this file; PROGRAM is the program's name. */
 #ifndef OCTAVIUS_PROGRAM_H
 #define OCTAVIUS_PROGRAM_H
