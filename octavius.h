@@ -4727,6 +4727,43 @@ static void oct__mm_ahead(const oct__mm_run *run, const oct__mm_unit *u, const o
 }
 /* k numbers of a panel are done. */
 static void oct__mm_went(oct__panel *p, int k) { p->ahead_at += p->ahead_step * (size_t)(k / 32); }
+/* With many tokens: the piece of the weights that comes next, asked for while this one is multiplied.  It is a few lines of
+ * many rows, each in a page of its own, and unpacking would wait for one after another. */
+typedef struct oct__mm_soon {
+    const unsigned char *row;              /* what is asked for of the row that is reached */
+    size_t row_bytes;
+    int    n_rows, lines, line;            /* rows left; lines of each, and of this one */
+    int    step;                           /* lines to ask for at a time */
+} oct__mm_soon;
+
+static oct__mm_soon oct__mm_soon_at(const oct__mat *w, int row, int n_rows, int k0, int times) {
+    oct__mm_soon s;
+    const int k1 = OCT__MIN(w->cols, k0 + OCT__K_QUANT);
+    s.row = w->data + (size_t)row * w->row_bytes + oct__row_bytes(w->type, k0);
+    s.row_bytes = w->row_bytes;
+    s.n_rows = OCT__MIN(n_rows, w->rows - row);
+    s.lines = (int)(oct__row_bytes(w->type, k1 - k0) / 64 + 1);
+    s.line = 0;
+    s.step = (s.n_rows * s.lines + times - 1) / times;
+    return s;
+}
+/* After piece k0 of n_panels panels of a job comes the next of the same; after the last, what will probably be fetched. */
+static oct__mm_soon oct__mm_soon_after(const oct__mm_run *run, const oct__mm *job, int row, int n_panels, int k0, int times) {
+    int at = __atomic_load_n(&run->counter, __ATOMIC_RELAXED), j = 0;
+    if (k0 + OCT__K_QUANT < job->w->cols) return oct__mm_soon_at(job->w, row, n_panels * OCT__PANEL, k0 + OCT__K_QUANT, times);
+    if (at >= run->n_panels) return oct__mm_soon_at(job->w, job->w->rows, 0, 0, times);
+    for (; at >= oct__mm_panels(run->jobs[j].w); j++) at -= oct__mm_panels(run->jobs[j].w);
+    return oct__mm_soon_at(run->jobs[j].w, at * OCT__PANEL, n_panels * OCT__PANEL, 0, times);
+}
+static void oct__mm_soon_ask(oct__mm_soon *s) {
+    for (int i = 0; i < s->step && s->n_rows > 0; i++) {
+        __builtin_prefetch(s->row + 64 * (size_t)s->line, 0, 2);
+        if (++s->line < s->lines) continue;
+        s->line = 0;
+        s->row += s->row_bytes;
+        s->n_rows--;
+    }
+}
 /* Where n tokens' outputs will go: rows far apart, which no hardware foresees. */
 static void oct__mm_out_ahead(const oct__mm *job, int row, int t0, int n) {
     const float *y = job->y + (size_t)t0 * job->y_stride + row;
@@ -4778,10 +4815,14 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scr
             p->m = own.m;
             k->unpack(w->type, rows, row_bytes, k1 - k0, p);
         }
+        oct__mm_soon soon = oct__mm_soon_after(run, job, row, n_panels, k0, OCT__MAX(1, n * n_panels / k->tile));
         for (int t = 0, n_tile; t < n; t += n_tile) {
             oct__qtile tile = oct__tile_at(k, acts, t0 + t, k0 / OCT__K_QUANT);
             n_tile = tile.n;
-            for (int i = 0; i < n_panels; i++, tile.next = 0) oct__mm_int8_tile(run, job, s, &tile, row, i, t0, t, k0, k1);
+            for (int i = 0; i < n_panels; i++, tile.next = 0) {
+                if (n > 4) oct__mm_soon_ask(&soon);
+                oct__mm_int8_tile(run, job, s, &tile, row, i, t0, t, k0, k1);
+            }
         }
         oct__mm_went(&s->panel, k1 - k0);
     }
