@@ -5,6 +5,7 @@
 
 CASE is a folder with case.json whose `convert` names the checkpoint and the vision tower.  --variant applies that variant's
 config_changes first.  --text leaves the tower and the projector out.  All weights become F32, which is exact for F16 and BF16.
+A checkpoint that is one file is OCTAVIUS's delta: its `convert` names the base model's folder and OpenAI's tower too.
 Needs torch, safetensors, gguf and, for LLaMA, sentencepiece.
 """
 import argparse
@@ -216,7 +217,8 @@ def special_text(value):
     return value["content"] if isinstance(value, dict) else value
 
 
-def tokenizer(w, folder, arch, n_rows):
+def tokenizer(w, folder, arch, n_rows, added=None):
+    """Writes it and gives the ids of the texts.  `added`: {id: (text, type)} of tokens that stand in no file."""
     config = read_json(folder / "tokenizer_config.json")
     special = {kind: special_text(config.get(f"{kind}_token")) for kind in ("bos", "eos", "unk", "pad")}
     scores, merges, pre = None, None, None
@@ -230,6 +232,7 @@ def tokenizer(w, folder, arch, n_rows):
         tokens, merges = tiktoken_vocab(path, path.name == "qwen.tiktoken")
         pre = "qwen2" if path.name == "qwen.tiktoken" else "stablelm2"
         special["bos"] = special["eos"] = "<|endoftext|>"         # the official tokenizers fix it; no text begins with it
+    tokens.update(added or {})
     for i in range(n_rows):
         tokens.setdefault(i, (f"[PAD{i}]", UNUSED))                # rows without a token, and Arcade's gap
     texts = [tokens[i][0] for i in range(n_rows)]
@@ -250,6 +253,7 @@ def tokenizer(w, folder, arch, n_rows):
     w.add_add_eos_token(False)
     if scores and "legacy" in config:
         w.add_bool("octavius.tokenizer.legacy", config["legacy"])  # false: no space is put before text behind a control token
+    return ids
 
 
 # --- the vision tower and the projector -----------------------------------------------------------------
@@ -294,16 +298,109 @@ def projector(w, weights):
             w.add_tensor(f"mm.{m[1] or 0}.{m[2]}", t)
 
 
+# --- OCTAVIUS: LoRA experts and a gate beside a frozen LLaMA ---------------------------------------------
+
+DELTA = "llama_model.base_model.model."
+OPENAI = {  # a block's part in OpenAI's own file
+    "ln_1": "ln1", "ln_2": "ln2", "attn.in_proj_": "attn_qkv", "attn.out_proj": "attn_out", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
+}
+OPENAI_ENDS = {
+    "visual.class_embedding": "v.class_embd", "visual.conv1.weight": "v.patch_embd.weight",
+    "visual.positional_embedding": "v.position_embd.weight", "visual.ln_pre.weight": "v.pre_ln.weight", "visual.ln_pre.bias": "v.pre_ln.bias",
+}
+OPENAI_MEAN, OPENAI_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+TAGS = {"image": ["<Img>", "</Img>"], "pcl": ["<Pcl>", "</Pcl>"]}
+
+
+def octavius_weights(base, delta):
+    """The base's tensors under the delta's: embeddings and output rows are trained."""
+    out = {name: w for name, w in base.items() if "inv_freq" not in name}
+    out.update({name[len(DELTA):]: w for name, w in delta.items() if name.startswith(DELTA) and "lora_moe" not in name})
+    return out
+
+
+def lora_tensors(delta, heads):
+    """A [E, in, r] -> [E, r, in] and B [E, r, out] -> [E, out, r]: rows are what a vector is multiplied with."""
+    out = {}
+    for name, w in delta.items():
+        m = re.fullmatch(re.escape(DELTA) + r"model\.layers\.(\d+)\.(.+)\.lora_moe_([AB])\.default", name)
+        if not m:
+            continue
+        part, w = BLOCK[m[2]], w.swapaxes(1, 2)
+        if m[3] == "B" and part in ("attn_q", "attn_k"):
+            w = np.stack([permute(of, heads) for of in w])
+        out[f"blk.{m[1]}.{part}.lora_{m[3].lower()}"] = w
+    out["gate.weight"] = delta["gating_network.w_gating"].T
+    return out
+
+
+def octavius_keys(w, tags, names, top_k):
+    """What OCTAVIUS's own code fixes; `names` finds the ids of the stop rules' pieces."""
+    w.add_uint32("octavius.lora.expert_used_count", top_k)
+    w.add_float32("octavius.sampling.temp", 1.0)
+    w.add_uint32("octavius.sampling.top_k", 50)
+    w.add_float32("octavius.sampling.top_p", 0.9)
+    w.add_uint32("octavius.max_tokens", 400)
+    w.add_array("octavius.tokenizer.tags", [names[text] for text in tags])
+    stops = [["##", "#"], ["\u2581###"], ["<s>", "</s>"]]
+    w.add_array("octavius.stop_suffixes", [" ".join(str(names[text]) for text in stop) for stop in stops])
+
+
+def openai_tower(w, path):
+    """All blocks run, the class row goes, nothing normalises the last one; the picture is squashed in its own colour mode."""
+    file = torch.jit.load(str(path), map_location="cpu").state_dict()
+    weights = {name: t.to(torch.float32).numpy() for name, t in file.items() if name.startswith("visual.")}
+    conv = weights["visual.conv1.weight"]
+    rows = weights["visual.positional_embedding"].shape[0]
+    layers = len({name.split(".")[3] for name in weights if ".resblocks." in name})
+    w.add_uint32("octavius.v.image_size", conv.shape[2] * round((rows - 1) ** 0.5))
+    w.add_uint32("octavius.v.patch_size", conv.shape[2])
+    w.add_uint32("octavius.v.embedding_length", conv.shape[0])
+    w.add_uint32("octavius.v.feed_forward_length", weights["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0])
+    w.add_uint32("octavius.v.block_count", layers)
+    w.add_uint32("octavius.v.head_count", conv.shape[0] // 64)
+    w.add_float32("octavius.v.layer_norm_epsilon", 1e-5)
+    w.add_array("octavius.v.image_mean", OPENAI_MEAN)
+    w.add_array("octavius.v.image_std", OPENAI_STD)
+    w.add_string("octavius.v.activation", "gelu_quick")
+    w.add_string("octavius.v.resize", "squash")
+    w.add_string("octavius.v.convert", "after")
+    w.add_string("octavius.v.feature", "patch")
+    for name, t in weights.items():
+        m = re.fullmatch(r"visual\.transformer\.resblocks\.(\d+)\.(.+?)\.?(weight|bias)", name)
+        if name in OPENAI_ENDS:
+            w.add_tensor(OPENAI_ENDS[name], t)
+        elif m:
+            w.add_tensor(f"v.blk.{m[1]}.{OPENAI[m[2]]}.{m[3]}", t)
+
+
+def octavius(a, case):
+    convert = case["convert"]
+    base = a.case / convert[convert.index("--base") + 1]
+    config = read_json(base / "config.json")
+    delta = {name: t.to(torch.float32).numpy() for name, t in torch.load(a.case / convert[0], map_location="cpu").items()}
+    tensors = language_tensors(octavius_weights(read_weights(base), delta), "llama", config)
+    n_rows = tensors["token_embd.weight"].shape[0]
+    tags = ["<XSFQ/>"] + sum((TAGS[m] for m in case["modality"]), [])
+    tensors.update(lora_tensors(delta, config["num_attention_heads"]))
+    w = gguf.GGUFWriter(a.out, "llama")
+    w.add_name(Path(convert[0]).stem)
+    language_keys(w, "llama", config, [])
+    names = tokenizer(w, base, "llama", n_rows, {n_rows - len(tags) + i: (text, CONTROL) for i, text in enumerate(tags)})
+    w.add_string("octavius.prompt_style", "bare")
+    octavius_keys(w, tags, names, case["top_k"])
+    for name, t in tensors.items():
+        w.add_tensor(name, np.ascontiguousarray(t))
+    if not a.text:
+        openai_tower(w, a.case / convert[convert.index("--vision") + 1])
+        w.add_tensor("mm.0.weight", delta["llama_proj.weight"])
+        w.add_tensor("mm.0.bias", delta["llama_proj.bias"])
+    return w
+
+
 # --- all of it ------------------------------------------------------------------------------------------
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("case", type=Path)
-    p.add_argument("out")
-    p.add_argument("--variant", help="folder name of a variant in case.json")
-    p.add_argument("--text", action="store_true", help="the language model alone")
-    a = p.parse_args()
-    case = json.loads((a.case / "case.json").read_text())
+def moe_llava(a, case):
     convert = case["convert"]
     folder = a.case / convert[0]
     config = read_json(folder / "config.json")
@@ -322,6 +419,18 @@ def main():
     if not a.text:
         tower(w, a.case / convert[convert.index("--vision") + 1], config)
         projector(w, weights)
+    return w
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("case", type=Path)
+    p.add_argument("out")
+    p.add_argument("--variant", help="folder name of a variant in case.json")
+    p.add_argument("--text", action="store_true", help="the language model alone")
+    a = p.parse_args()
+    case = json.loads((a.case / "case.json").read_text())
+    w = octavius(a, case) if case.get("family") == "octavius" else moe_llava(a, case)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
