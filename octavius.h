@@ -84,9 +84,11 @@
  *     14. decoder
  *     15. sampler
  *     16. dialogue
- *     17. public
- *     18. templates
- *     19. back
+ *     17. boxes
+ *     18. drawing
+ *     19. public
+ *     20. templates
+ *     21. back
  *
  * REVISIONS
  *     0.2.0  pictures: PNG, JPEG, BMP and PNM, CLIP and SigLIP encoders, experts in the decoder: MoE-LLaVA, LLaVA-1.5
@@ -899,7 +901,7 @@ static int oct__fetch(int *counter) { return __atomic_fetch_add(counter, 1, __AT
  * How weights lie in the file: block layouts, half floats, and the plain way
  * back to F32.  Numbers are stored in blocks along a row; a block never spans
  * two rows.  Blocks stand at any byte address, so every field is read by bytes.
- * The formats are llama.cpp's; the fast ways to read them are in chapter 18.
+ * The formats are llama.cpp's; the fast ways to read them are in chapter 20.
  */
 enum {                             /* GGUF's tensor types that we compute with */
     OCT__F32 = 0, OCT__F16 = 1, OCT__Q4_0 = 2, OCT__Q4_1 = 3, OCT__Q5_0 = 6, OCT__Q5_1 = 7, OCT__Q8_0 = 8,
@@ -1160,7 +1162,7 @@ static void oct__dequant_row(int type, const void *src, float *dst, int64_t n) {
  * MARK: - 5. kernels
  * ==========================================================================
  * The table of everything that is worth doing with vectors, one table per
- * instruction set, chosen at run time.  The bodies stand once, in chapter 18;
+ * instruction set, chosen at run time.  The bodies stand once, in chapter 20;
  * this file includes itself once per instruction set to compile them.
  *
  * A weight matrix is taken 16 rows at a time, a panel.  Numbers of a panel are
@@ -1180,7 +1182,7 @@ static void oct__dequant_row(int type, const void *src, float *dst, int64_t n) {
 
 /* A panel of quantised weights over k: number = s * (u - zero) + m. */
 typedef struct oct__panel {
-    unsigned char *u;              /* [k / 4, 16, 4]; for WIDE [k / 4, 2, 16, 2] of uint16_t (chapter 19) */
+    unsigned char *u;              /* [k / 4, 16, 4]; for WIDE [k / 4, 2, 16, 2] of uint16_t (chapter 20) */
     float         *s;              /* [k / group, 16] */
     float         *m;              /* [k / group, 16]; only types with zero_shift 32 */
     int            group;          /* 16 or 32 */
@@ -10242,7 +10244,22 @@ static bool oct__stream_valid(const oct__stream *st) {
 }
 
 /* ==========================================================================
- * MARK: - 17. public
+ * MARK: - 17. boxes
+ * ==========================================================================
+ * From the text of an answer to boxes in the picture's pixels, while the text
+ * still comes; and, where the session asks for it, the rule that lets a box
+ * that was begun end in no other way than as four numbers.
+ */
+
+/* ==========================================================================
+ * MARK: - 18. drawing
+ * ==========================================================================
+ * Boxes drawn into a picture, with their labels on plates, in letters of our
+ * own; the picture written as PNG, or as SVG with the boxes beside it.
+ */
+
+/* ==========================================================================
+ * MARK: - 19. public
  * ==========================================================================
  * The functions of chapter 1: check the arguments, call the chapters, keep the
  * session's state true.  What a session knows at any time: positions 0 .. n_past-1
@@ -11332,7 +11349,7 @@ OCT_API oct_result oct_session_restore(oct_session *s, const void *src, size_t b
 
 
 /* ==========================================================================
- * MARK: - 18. templates
+ * MARK: - 20. templates
  * ==========================================================================
  * The bodies of chapter 5's tables, compiled once for every OCT__ISA that it
  * asks for and skipped otherwise.  First the vocabulary: a vector VF of VW
@@ -13303,7 +13320,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef OCT__ISA
 #endif /* OCT__ISA */
 /* ==========================================================================
- * MARK: - 19. back
+ * MARK: - 21. back
  * ==========================================================================
  * CREDITS
  *     OCTAVIUS: Chen et al., "Octavius: Mitigating Task Interference in MLLMs via LoRA-MoE", ICLR 2024.
