@@ -80,6 +80,7 @@
  *      8. tensor ops
  *      9. pictures
  *     11. vit
+ *     12. lora
  *     13. moe
  *     14. decoder
  *     15. sampler
@@ -274,6 +275,16 @@ OCT_API oct_result oct_tokenize(const oct_model *m, const char *text, size_t len
 OCT_API oct_result oct_detokenize(const oct_model *m, const int32_t *ids, size_t n_ids, unsigned flags,
                                   char *text, size_t cap, size_t *len, oct_error *err);
 
+/* --- adapters ----------------------------------------------------------------
+ * Plain LoRA adapters in llama.cpp's format: to each linear W x they name, scale * alpha / rank * B (A x) is added. */
+typedef struct oct_lora oct_lora;
+enum { OCT_MAX_LORA = 8 };        /* of a session at a time */
+/* Opens an adapter for this model, or takes it from bytes that stay in place until it is closed.  Errors as oct_model_open;
+ * FORMAT where its shapes are not the model's. */
+OCT_API oct_result oct_lora_open(oct_lora **out, const oct_model *m, const char *path, oct_error *err);
+OCT_API oct_result oct_lora_open_memory(oct_lora **out, const oct_model *m, const void *data, size_t bytes, oct_error *err);
+OCT_API void       oct_lora_close(oct_lora *lora);         /* after the sessions that use it, before its model; NULL is fine */
+
 /* --- session -------------------------------------------------------------- */
 
 typedef enum oct_isa { OCT_ISA_AUTO = 0, OCT_ISA_SCALAR, OCT_ISA_AVX2, OCT_ISA_AVX512, OCT_ISA_NEON } oct_isa;
@@ -348,6 +359,9 @@ OCT_API void       oct_session_close(oct_session *s);      /* NULL is fine */
 OCT_API void       oct_session_reset(oct_session *s);      /* as just opened (pictures stay known); the seed too */
 OCT_API oct_result oct_session_set_sampling(oct_session *s, const oct_sampling *sampling, oct_error *err);
 OCT_API void       oct_session_set_max_tokens(oct_session *s, int max_tokens);
+/* From now on these adapters, in this order, with these scales (NULL: all 1); n 0: none.  What the cache holds already stays as
+ * it was computed.  May allocate.  On failure the session keeps those it had. */
+OCT_API oct_result oct_session_set_lora(oct_session *s, const oct_lora *const *loras, const float *scales, int n, oct_error *err);
 
 /* --- feed: append to the pending turn --------------------------------------
  * Text, ids and pictures in any order; the prompt style is put around the whole, and the text model computes nothing before
@@ -1477,6 +1491,7 @@ static const oct__kernels *oct__kernels_pick(oct_isa want) {
  *   octavius.native_length       u32      Qwen-1's seq_length: beyond it, rotary base and queries are rescaled [never]
  *   octavius.moe.capacity_factor f32      DeepSpeed's eval_capacity_factor [none: desc.capacity is refused]
  *   octavius.moe.min_capacity    u32      [0]
+ *   octavius.lora.expert_used_count u32   gates that are not zero [2]
  *   octavius.v.{image_size,patch_size,embedding_length,feed_forward_length,block_count,head_count}   u32, a vision tower's sizes
  *   octavius.v.layer_norm_epsilon f32;  octavius.v.image_mean, .image_std   f32[3]
  *   octavius.v.activation        string   gelu_quick, gelu_tanh or gelu (erf)
@@ -8244,6 +8259,289 @@ static oct_result oct__vit_encode(const oct__vit *v, const oct__compute *like, c
 }
 
 /* ==========================================================================
+ * MARK: - 12. lora
+ * ==========================================================================
+ * What low-rank matrices add to a linear:  y = W x + sum of g B (A x).
+ *
+ * Two sources, one arithmetic.  OCTAVIUS's LoRA-MoE: a linear has several pairs
+ * A, B, its experts, and a gate, made once for a prompt out of the embeddings of
+ * its text, weighs them; few gates are not zero, and only those experts are
+ * read.  Plain adapters in llama.cpp's format: one pair, and a scale that the
+ * caller chooses.  Linears that read the same input form a group, whose A's are
+ * jobs of the base weights' own matmul; one more region then adds the B's to all
+ * of the group's results.  A and B are never merged into W or with each other.
+ *
+ * Order of sums: W's and the bias's first, then all terms' ranks in one chain,
+ * experts before adapters, each in the order of their numbers, 256 at a time.
+ *
+ * In a file (chapter 14 binds them):
+ *   blk.N.LINEAR.lora_a  [n_expert, rank, in], .lora_b [n_expert, out, rank]     LINEAR: attn_q, attn_k, attn_v,
+ *                                                attn_output, ffn_gate, ffn_up, ffn_down
+ *   gate.weight          [n_expert, n_embd]
+ *   octavius.lora.expert_used_count u32          how many gates are not zero
+ */
+enum { OCT__MAX_GATE = 64, OCT__MAX_RANK = 2048 };
+enum { OCT__LIN_Q, OCT__LIN_K, OCT__LIN_V, OCT__LIN_O, OCT__LIN_GATE, OCT__LIN_UP, OCT__LIN_DOWN, OCT__LINEARS };
+enum { OCT__GROUP = 5 };                   /* linears that may read the same input: attention's three and the FFN's two */
+
+/* Of one linear [rows, cols]. */
+typedef struct oct__lora {
+    int      n_expert, rank;               /* n_expert 0: nothing is added */
+    oct__mat a, b;                         /* [rank, cols], [rows, rank] of expert 0 */
+    size_t   a_bytes, b_bytes;             /* to the next expert's */
+    float    by;                           /* what the sum is multiplied with: an adapter's alpha / rank, else 1 */
+} oct__lora;
+
+/* An adapter for a model; its layers are those of the model's network. */
+struct oct_lora {
+    const oct_model *model;
+    oct_model       *file;                 /* whose bytes hold the matrices */
+    oct__lora       *layers;               /* [n_layer, OCT__LINEARS] */
+    oct__lora        output, embd;         /* of the output matrix; of token_embd: a [n_vocab, rank], b [n_embd, rank] */
+};
+
+/* --- the gate ------------------------------------------------------------------------------ */
+
+typedef struct oct__gate {
+    int          n_expert, k;              /* n_expert 0: the network has none */
+    const float *w;                        /* [n_expert, n_embd] */
+} oct__gate;
+
+/* What the user wants otherwise.  Zeroes: nothing. */
+typedef struct oct__gate_rule {
+    bool     given;
+    float    weights[OCT__MAX_GATE];       /* given: the gate itself */
+    uint64_t pinned, muted;                /* one bit an expert.  Muted ones do not compete; if any is pinned, only those do */
+} oct__gate_rule;
+
+/* Mean over ids, rows of pictures and clouds left out, of what the gate's matrix makes of their embeddings [n_vocab, n_embd].
+ * In double and in the order of ids; no ids: all zero. */
+static void oct__gate_logits(const oct__gate *g, const oct__mat *embd, const int32_t *ids, size_t n, double *logits /* [n_expert] */) {
+    float  x[256];                                      /* whole blocks of every type */
+    size_t n_rows = 0;
+    for (int e = 0; e < g->n_expert; e++) logits[e] = 0.0;
+    for (size_t t = 0; t < n; t++) {
+        if (ids[t] < 0) continue;
+        n_rows++;
+        for (int k0 = 0; k0 < embd->cols; k0 += 256) {
+            const int len = OCT__MIN(256, embd->cols - k0);
+            oct__dequant_row(embd->type, embd->data + (size_t)ids[t] * embd->row_bytes + oct__row_bytes(embd->type, k0), x, len);
+            for (int e = 0; e < g->n_expert; e++) {
+                const float *w = g->w + (size_t)e * (size_t)embd->cols + k0;
+                double sum = 0.0;
+                for (int i = 0; i < len; i++) sum += (double)x[i] * (double)w[i];
+                logits[e] += sum;
+            }
+        }
+    }
+    for (int e = 0; e < g->n_expert && n_rows; e++) logits[e] /= (double)n_rows;
+}
+/* The k most probable of those that compete, ties to the lowest index, scaled to a sum of one; all others 0.  NaN is no more
+ * probable than anything, and none competing leaves all 0. */
+static void oct__gate_choose(const oct__gate *g, const oct__gate_rule *rule, const double *logits, float *gate /* [n_expert] */) {
+    double p[OCT__MAX_GATE] = { 0 }, top = -INFINITY, all = 0.0, sum = 0.0;
+    int    chosen[OCT__MAX_GATE], n_chosen = 0;
+    uint64_t free_ones = (rule->pinned ? rule->pinned : ~(uint64_t)0) & ~rule->muted;
+    for (int e = 0; e < g->n_expert; e++)
+        if (free_ones >> e & 1 && logits[e] > top) top = logits[e];
+    for (int e = 0; e < g->n_expert; e++) {
+        p[e] = free_ones >> e & 1 ? exp(logits[e] - top) : 0.0;
+        all += p[e];
+        gate[e] = 0.0f;
+    }
+    while (n_chosen < g->k) {
+        int best = -1;
+        for (int e = 0; e < g->n_expert; e++)
+            if (free_ones >> e & 1 && (best < 0 || p[e] > p[best])) best = e;
+        if (best < 0) break;
+        free_ones &= ~((uint64_t)1 << best);
+        chosen[n_chosen++] = best;
+        sum += p[best] / all;
+    }
+    for (int i = 0; i < n_chosen; i++) gate[chosen[i]] = (float)(p[chosen[i]] / all / (sum + 1e-9));
+}
+/* Top2Gating of the official code (moe/layer.py), at inference: its random second choice changes nothing there. */
+static void oct__gate_of(const oct__gate *g, const oct__mat *embd, const int32_t *ids, size_t n, const oct__gate_rule *rule,
+                         float *gate /* [n_expert] */) {
+    double logits[OCT__MAX_GATE];
+    if (g->n_expert == 0) return;
+    if (rule->given) {
+        memcpy(gate, rule->weights, (size_t)g->n_expert * sizeof *gate);
+        return;
+    }
+    oct__gate_logits(g, embd, ids, n, logits);
+    oct__gate_choose(g, rule, logits, gate);
+}
+
+/* --- linears that read the same input ---------------------------------------------------------- */
+
+typedef struct oct__lora_term {
+    oct__mat a, b;                         /* [rank, cols], [rows, rank] */
+    int      job, at;                      /* what it adds to; its first column of h */
+    float    by;
+} oct__lora_term;
+
+/* A group under way, and the buffers for it. */
+typedef struct oct__group {
+    oct__mm        *jobs;                  /* [OCT__GROUP + max_terms] linears, and after them the A's */
+    oct__lora_term *terms;                 /* [max_terms], job by job */
+    float          *h;                     /* [n_tok, n_h] A x of all terms */
+    int             n_jobs, n_terms, n_h;
+} oct__group;
+
+/* The most columns of h that a layer's loras [OCT__LINEARS] can ask for in a group. */
+static size_t oct__lora_columns(const oct__lora *l) {
+    size_t n[OCT__LINEARS];
+    for (int i = 0; i < OCT__LINEARS; i++) n[i] = (size_t)l[i].n_expert * (size_t)l[i].rank;
+    const size_t first = n[OCT__LIN_Q] + n[OCT__LIN_K] + n[OCT__LIN_V] + n[OCT__LIN_GATE] + n[OCT__LIN_UP];
+    return OCT__MAX(first, OCT__MAX(n[OCT__LIN_O], n[OCT__LIN_DOWN]));
+}
+/* Columns of h for experts' and for an adapter's terms. */
+static void oct__group_take(oct__arena *a, oct__group *g, int n_batch, int n_expert, int max_adapters, size_t columns) {
+    const size_t terms = (size_t)OCT__GROUP * (size_t)(n_expert + max_adapters);
+    g->jobs = OCT__TAKE(a, oct__mm, OCT__GROUP + terms);
+    g->terms = OCT__TAKE(a, oct__lora_term, terms);
+    g->h = (float *)oct__take(a, (size_t)n_batch * sizeof(float), columns);
+    g->n_jobs = g->n_terms = g->n_h = 0;
+}
+
+/* y [n_tok, rows] of one more linear. */
+static void oct__group_linear(oct__group *g, const oct__mat *w, const float *bias, float *y) {
+    oct__mm *job = &g->jobs[g->n_jobs++];
+    job->w = w;
+    job->bias = bias;
+    job->y = y;
+    job->y_stride = (size_t)w->rows;
+}
+/* by times what expert e of l makes is added to the linear put in last. */
+static void oct__group_lora(oct__group *g, const oct__lora *l, int e, float by) {
+    if (e >= l->n_expert) return;
+    oct__lora_term *term = &g->terms[g->n_terms++];
+    term->a = l->a;
+    term->b = l->b;
+    term->a.data += (size_t)e * l->a_bytes;
+    term->b.data += (size_t)e * l->b_bytes;
+    term->job = g->n_jobs - 1;
+    term->at = g->n_h;
+    term->by = by * l->by;
+    g->n_h += l->rank;
+}
+
+typedef struct oct__lora_run {
+    oct__compute     *c;
+    const oct__group *g;
+    int               t0, t1;              /* tokens of this region */
+    int               n_panels, chunk;     /* of all results; fetched at a time */
+    int               counter;
+} oct__lora_run;
+
+/* y += f [n_panels][n_cols, 16] h, h's columns from `at` on, in the panels of job from row on. */
+static void oct__lora_mul(const oct__lora_run *run, const oct__mm_scratch *s, const oct__mm *job, int row, int n_rows, int n_panels, int at,
+                          int n_cols) {
+    const oct__kernels *k = run->c->k;
+    const oct__group *g = run->g;
+    const size_t piece = (size_t)OCT__K_FLOAT * OCT__PANEL, n_h = (size_t)g->n_h, stride = (size_t)n_panels * OCT__PANEL;
+    const bool whole = n_rows == n_panels * OCT__PANEL;
+    for (int t = run->t0, n; t < run->t1; t += n) {
+        const float *h = g->h + (size_t)t * n_h + at;
+        float *y = job->y + (size_t)t * job->y_stride + row;
+        n = whole ? run->t1 - t : OCT__MIN(OCT__TOKENS, run->t1 - t);
+        k->mul_f(s->f, piece, n_panels, n_cols, h, n_h, n, whole ? y : s->acc, whole ? job->y_stride : stride, whole ? OCT__MUL_ADD : OCT__MUL_SET);
+        for (int i = 0; !whole && i < n; i++) k->add(y + (size_t)i * job->y_stride, s->acc + (size_t)i * stride, n_rows);
+    }
+}
+/* Terms t .. end - 1, those of one linear, in up to OCT__PANELS panels of its result from panel `first` on: their B's columns
+ * side by side, as many as a float panel holds.  True: stop. */
+static bool oct__lora_panels(const oct__lora_run *run, oct__mm_scratch *s, int t, int end, int first, int n_panels, int task, size_t *work) {
+    const oct__lora_term *terms = run->g->terms;
+    const oct__kernels *k = run->c->k;
+    const oct__mm *job = &run->g->jobs[terms[t].job];
+    const int row = first * OCT__PANEL, n_rows = OCT__MIN(terms[t].b.rows - row, n_panels * OCT__PANEL);
+    int at = terms[t].at, filled = 0;
+    for (; t < end; t++) {
+        const oct__mat *b = &terms[t].b;
+        const oct__type_info *type = oct__type(b->type);
+        s->panel.group = type->group;
+        s->panel.zero_shift = type->zero_shift;
+        s->panel.u_max = type->u_max;
+        for (int k0 = 0, n; k0 < b->cols; k0 += n, filled += n) {
+            n = OCT__MIN(OCT__K_FLOAT, b->cols - k0);
+            if (oct__poll(run->c, task, work, (size_t)(run->t1 - run->t0) * (size_t)n_rows * (size_t)n)) return true;
+            if (filled + n > OCT__K_FLOAT) {
+                oct__lora_mul(run, s, job, row, n_rows, n_panels, at, filled);
+                at += filled;
+                filled = 0;
+            }
+            for (int i = 0; i < n_panels; i++) {
+                size_t row_bytes;
+                const int r = row + i * OCT__PANEL;
+                const unsigned char *rows = oct__mm_rows(b, r, OCT__MIN(b->rows - r, OCT__PANEL), k0, k0 + n, s->rows, &row_bytes);
+                k->unpack_f(b->type, rows, row_bytes, n, &s->panel, s->f + ((size_t)i * OCT__K_FLOAT + (size_t)filled) * OCT__PANEL);
+            }
+        }
+    }
+    oct__lora_mul(run, s, job, row, n_rows, n_panels, at, filled);
+    return false;
+}
+/* The first term of the next linear. */
+static int oct__lora_next(const oct__group *g, int t) {
+    const int job = g->terms[t].job;
+    while (t < g->n_terms && g->terms[t].job == job) t++;
+    return t;
+}
+/* Fetches panels, counted through the results of all linears that have terms. */
+static void oct__lora_task(void *arg, int task) {
+    oct__lora_run *run = (oct__lora_run *)arg;
+    const oct__group *g = run->g;
+    oct__arena a = oct__task_arena(run->c, task);
+    oct__mm_scratch s;
+    size_t work = 0;
+    int from;
+    oct__mm_scratch_take(&a, &s);
+    while ((from = oct__fetch(&run->counter) * run->chunk) < run->n_panels && !oct__aborted(run->c))
+        for (int t = 0, next, before = 0; t < g->n_terms; t = next) {
+            const int panels = oct__mm_panels(&g->terms[t].b), to = OCT__MIN(from + run->chunk - before, panels);
+            next = oct__lora_next(g, t);
+            for (int p = OCT__MAX(from - before, 0); p < to; p += OCT__PANELS)
+                if (oct__lora_panels(run, &s, t, next, p, OCT__MIN(OCT__PANELS, to - p), task, &work)) return;
+            before += panels;
+        }
+}
+/* Adds all terms of the group, whose A x are in h [n_tok, n_h]. */
+static void oct__lora_add(oct__compute *c, const oct__group *g, int n_tok) {
+    oct__lora_run run;
+    size_t macs = 0;
+    run.c = c;
+    run.g = g;
+    run.n_panels = 0;
+    for (int i = 0; i < n_tok; i++)
+        for (int t = 0; t < g->n_terms; t++)
+            c->k->scale(g->h + (size_t)i * (size_t)g->n_h + g->terms[t].at, g->terms[t].by, g->terms[t].b.cols);
+    for (int t = 0; t < g->n_terms; t = oct__lora_next(g, t)) run.n_panels += oct__mm_panels(&g->terms[t].b);
+    for (int t = 0; t < g->n_terms; t++) macs += (size_t)n_tok * (size_t)g->terms[t].b.rows * (size_t)g->terms[t].b.cols;
+    run.chunk = OCT__PANELS * OCT__MAX(1, OCT__MIN(4, run.n_panels / (OCT__PANELS * 4 * c->pool.n_threads)));
+    for (run.t0 = 0; run.t0 < n_tok; run.t0 = run.t1) {
+        run.t1 = OCT__MIN(run.t0 + oct__region(c, n_tok), n_tok);
+        run.counter = 0;
+        if (oct__foreign(c) ? oct__ask(c) : oct__aborted(c)) return;
+        oct__parallel_if(c, macs, oct__lora_task, &run);
+    }
+}
+/* All of the group's linears; the group is empty again. */
+static void oct__group_run(oct__compute *c, oct__group *g, oct__acts *acts) {
+    for (int t = 0; t < g->n_terms; t++) {
+        oct__mm *job = &g->jobs[g->n_jobs + t];
+        job->w = &g->terms[t].a;
+        job->bias = NULL;
+        job->y = g->h + g->terms[t].at;
+        job->y_stride = (size_t)g->n_h;
+    }
+    oct__matmul(c, g->jobs, g->n_jobs + g->n_terms, acts);
+    if (g->n_terms && !oct__aborted(c)) oct__lora_add(c, g, acts->n_tok);
+    g->n_jobs = g->n_terms = g->n_h = 0;
+}
+
+/* ==========================================================================
  * MARK: - 13. moe
  * ==========================================================================
  * A layer whose feed-forward is several, the experts, of which each token meets
@@ -8593,7 +8891,15 @@ typedef struct oct__layer {
     oct__linear gate, up, down;         /* [n_ff, n_embd] twice, [n_embd, n_ff]; no gate: GELU */
     int         n_ff;
     oct__moe    moe;                    /* or experts in their place */
+    oct__lora   lora[OCT__LINEARS];     /* what the gate adds to each of the linears */
 } oct__layer;
+
+/* A linear of a layer by its number OCT__LIN_..., and its name in files. */
+static const oct__linear *oct__layer_linear(const oct__layer *l, int which) {
+    const oct__linear *const of[OCT__LINEARS] = { &l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down };
+    return of[which];
+}
+static const char *const oct__linear_names[OCT__LINEARS] = { "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down" };
 
 /* The network, as the file describes it. */
 typedef struct oct__net {
@@ -8611,6 +8917,8 @@ typedef struct oct__net {
     bool         any_quantised;         /* some matmul may take int8 activations */
     oct__moe_rule moe;                  /* k 0: no layer has experts */
     int          n_expert, moe_ff;      /* the most experts of a layer, and their widest FFN */
+    oct__gate    instance_gate;         /* of the LoRA experts; n_expert 0: none */
+    size_t       lora_columns;          /* the most that a layer's experts ask for (oct__lora_columns) */
     float       *vectors;               /* norms and biases as aligned F32; everything above points in here or into the file */
     size_t       vectors_used, vectors_cap;       /* floats */
 } oct__net;
@@ -8905,14 +9213,109 @@ static oct_result oct__bind_ffn(oct__binder *b, oct__layer *l, int i) {
     return oct__bind_linear(b, &l->down, i, "ffn_down", net->n_embd, l->n_ff, true);
 }
 
+/* --- binding low-rank matrices ------------------------------------------------------- */
+
+/* One of the two, STEM.lora_a or STEM.lora_b, [n_expert, rows, cols]; where one of rows and cols is 0, that is the rank, and
+ * *rank is taken from it or compared with it.  Marks it as used; absent: *out NULL. */
+static oct_result oct__lora_find(const oct__gguf *g, unsigned char *used, const char *stem, const char *end, int n_expert, int rows, int cols,
+                                 int *rank, const oct_tensor **out, oct_error *err) {
+    char full[112];
+    snprintf(full, sizeof full, "%s.%s", stem, end);
+    const oct_tensor *t = *out = oct__gguf_tensor(g, oct__str(full));
+    if (!t) return OCT_OK;
+    used[t - g->tensors] = 1;
+    const int64_t found = rows ? t->ne[0] : t->ne[1], known = rows ? t->ne[1] : t->ne[0];
+    if (known != OCT__MAX(rows, cols) || found < 1 || found > OCT__MAX_RANK || (*rank && found != *rank) || t->ne[2] != n_expert || t->ne[3] != 1) {
+        char r[40];
+        if (*rank) snprintf(r, sizeof r, "%d", *rank);
+        else snprintf(r, sizeof r, "rank (1 to %d)", (int)OCT__MAX_RANK);
+        return oct__fail(err, OCT_E_FORMAT, "tensor '%s': shape [%lld, %lld, %lld, %lld], expected [%.0d%s, %.0d%s, %d]", full, (long long)t->ne[0],
+                         (long long)t->ne[1], (long long)t->ne[2], (long long)t->ne[3], cols, cols ? "" : r, rows, rows ? "" : r, n_expert);
+    }
+    if (!oct__type(t->type))
+        return oct__fail(err, OCT_E_UNSUPPORTED, "tensor '%s': type %s, expected F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K or IQ4_NL", full,
+                         t->type_name);
+    *rank = (int)found;
+    return OCT_OK;
+}
+/* Expert 0 of a tensor [n_expert, rows, cols], and the bytes to the next. */
+static oct__mat oct__lora_mat(const oct_tensor *t, size_t *slab) {
+    oct__mat w;
+    w.type = t->type;
+    w.rows = (int)t->ne[1];
+    w.cols = (int)t->ne[0];
+    w.row_bytes = oct__row_bytes(t->type, t->ne[0]);
+    w.data = (const unsigned char *)t->data;
+    *slab = (size_t)w.rows * w.row_bytes;
+    return w;
+}
+/* STEM.lora_a and STEM.lora_b beside a linear [rows, cols]; both or neither. */
+static oct_result oct__lora_bind(const oct__gguf *g, unsigned char *used, const char *stem, int n_expert, int rows, int cols, oct__lora *out,
+                                 oct_error *err) {
+    const oct_tensor *a, *b;
+    int rank = 0;
+    oct_result r;
+    if ((r = oct__lora_find(g, used, stem, "lora_a", n_expert, 0, cols, &rank, &a, err)) != OCT_OK ||
+        (r = oct__lora_find(g, used, stem, "lora_b", n_expert, rows, 0, &rank, &b, err)) != OCT_OK)
+        return r;
+    if (!a != !b)
+        return oct__fail(err, OCT_E_FORMAT, "tensor '%s.%s': missing, expected beside '%s.%s' of rank %d", stem, a ? "lora_b" : "lora_a", stem,
+                         a ? "lora_a" : "lora_b", rank);
+    if (!a) return OCT_OK;
+    out->n_expert = n_expert;
+    out->rank = rank;
+    out->a = oct__lora_mat(a, &out->a_bytes);
+    out->b = oct__lora_mat(b, &out->b_bytes);
+    out->by = 1.0f;
+    return OCT_OK;
+}
+/* Does the layer hold this linear as a tensor of its own?  Parts of a fused matrix and experts are none. */
+static bool oct__bind_has(const oct__gguf *g, int layer, int which) {
+    char full[96];
+    snprintf(full, sizeof full, "blk.%d.%s.weight", layer, oct__linear_names[which]);
+    return oct__gguf_tensor(g, oct__str(full)) != NULL;
+}
+/* The LoRA experts of layer i.  Those beside other tensors stay unused, and are refused by name. */
+static oct_result oct__bind_loras(oct__binder *b, oct__layer *l, int i) {
+    oct__net *net = b->net;
+    const int n_expert = net->instance_gate.n_expert;
+    oct_result r = OCT_OK;
+    for (int j = 0; j < OCT__LINEARS && !r && n_expert; j++) {
+        const oct__linear *of = oct__layer_linear(l, j);
+        char stem[96];
+        snprintf(stem, sizeof stem, "blk.%d.%s", i, oct__linear_names[j]);
+        if (of->w.data && oct__bind_has(b->g, i, j))
+            r = oct__lora_bind(b->g, b->used, stem, n_expert, of->w.rows, of->w.cols, &l->lora[j], b->err);
+    }
+    net->lora_columns = OCT__MAX(net->lora_columns, oct__lora_columns(l->lora));
+    return r;
+}
+/* The gate [n_expert, n_embd] of the LoRA experts, and how many of them it chooses. */
+static oct_result oct__bind_gate(oct__binder *b) {
+    oct__gate *gate = &b->net->instance_gate;
+    char full[96];
+    int64_t k;
+    const oct_tensor *t = oct__bind_find(b, -1, "gate.weight", full, sizeof full);
+    if (!t) return OCT_OK;
+    if (t->ne[1] < 1 || t->ne[1] > OCT__MAX_GATE)
+        return oct__fail(b->err, OCT_E_FORMAT, "tensor '%s': %lld rows, expected 1 to %d experts", full, (long long)t->ne[1], (int)OCT__MAX_GATE);
+    const int n_expert = (int)t->ne[1];
+    oct_result r = oct__gguf_int(b->g, "octavius.lora.expert_used_count", 1, n_expert, OCT__MIN(2, n_expert), &k, b->err);
+    if (r || (r = oct__bind_vec(b, &gate->w, -1, "gate.weight", n_expert, b->net->n_embd, true)) != OCT_OK) return r;
+    gate->n_expert = n_expert;
+    gate->k = (int)k;
+    return OCT_OK;
+}
+
 static oct_result oct__bind_layer(oct__binder *b, oct__layer *l, int i) {
     const bool may_be_parallel = oct__str_is(b->arch, "phi2") || oct__str_is(b->arch, "stablelm");
     oct_result r;
     if ((r = oct__bind_norm(b, &l->attn_norm, i, "attn_norm", 0, b->net->n_embd, true)) != OCT_OK ||
         (r = oct__bind_attention(b, l, i)) != OCT_OK ||
-        (r = oct__bind_norm(b, &l->ffn_norm, i, "ffn_norm", 0, b->net->n_embd, !may_be_parallel)) != OCT_OK)
+        (r = oct__bind_norm(b, &l->ffn_norm, i, "ffn_norm", 0, b->net->n_embd, !may_be_parallel)) != OCT_OK ||
+        (r = oct__bind_ffn(b, l, i)) != OCT_OK)
         return r;
-    return oct__bind_ffn(b, l, i);
+    return oct__bind_loras(b, l, i);
 }
 
 /* A tensor nobody asked for means a network we do not know: better refused than run wrongly. */
@@ -8923,6 +9326,9 @@ static oct_result oct__bind_leftovers(const oct__binder *b) {
         bool skip = b->used[i] != 0 || (oct__vit_in(b->g) && oct__vit_owns(name));      /* chapter 11 sees to those */
         for (size_t j = 0; j < sizeof harmless / sizeof harmless[0]; j++)
             skip = skip || oct__str_find(name, oct__str(harmless[j]), 0) != SIZE_MAX;
+        if (!skip && b->net->instance_gate.n_expert == 0 && oct__str_find(name, oct__str(".lora_"), 0) != SIZE_MAX)
+            return oct__fail(b->err, OCT_E_FORMAT, "tensor 'gate.weight': missing, expected [%d, number of experts] for '%.*s'", b->net->n_embd,
+                             OCT__S(name));
         if (!skip)
             return oct__fail(b->err, OCT_E_UNSUPPORTED, "tensor '%.*s': not part of a %.*s network as this version knows it",
                              OCT__S(name), OCT__S(b->arch));
@@ -9040,7 +9446,7 @@ static oct_result oct__bind_room(oct__binder *b) {
     for (size_t i = 0; i < b->g->n_tensors; i++) {
         const oct_tensor *t = &b->g->tensors[i];
         const bool router = oct__str_find(t->name, oct__str("ffn_gate_inp."), 0) != SIZE_MAX;
-        const bool small = t->n_dims == 1 || oct__str_find(t->name, oct__str("_norm."), 0) != SIZE_MAX ||
+        const bool small = t->n_dims == 1 || oct__str_is(t->name, "gate.weight") || oct__str_find(t->name, oct__str("_norm."), 0) != SIZE_MAX ||
                            oct__str_find(t->name, oct__str("_exps.bias"), 0) != SIZE_MAX;
         if (router && t->ne[0] == b->net->n_embd && t->ne[1] <= OCT__MAX_EXPERTS)           /* whole panels */
             n += (size_t)t->ne[0] * (((size_t)t->ne[1] + 15) & ~(size_t)15);
@@ -9089,7 +9495,7 @@ static void oct__net_free(oct__net *net, const oct_allocator *a) {
 static oct_result oct__net_bind_all(oct__binder *b) {
     oct_result r;
     if ((r = oct__bind_sizes(b)) != OCT_OK || (r = oct__bind_room(b)) != OCT_OK || (r = oct__bind_ends(b)) != OCT_OK ||
-        (r = oct__bind_rope(b)) != OCT_OK)
+        (r = oct__bind_rope(b)) != OCT_OK || (r = oct__bind_gate(b)) != OCT_OK)
         return r;
     for (int i = 0; i < b->net->n_layer; i++)
         if ((r = oct__bind_layer(b, &b->net->layers[i], i)) != OCT_OK) return r;
@@ -9123,6 +9529,11 @@ static oct_result oct__net_bind(oct__net *net, const oct__gguf *g, const oct_all
     return r;
 }
 
+/* What the LoRA experts weigh for a prompt whose text has these ids (rows of pictures, below 0, are left out). */
+static void oct__gate_compute(const oct__net *net, const int32_t *ids, size_t n, const oct__gate_rule *rule, float *gate /* [n_expert] */) {
+    oct__gate_of(&net->instance_gate, &net->token_embd, ids, n, rule, gate);
+}
+
 /* --- one pass ------------------------------------------------------------------------ */
 
 /* The buffers of a pass over at most n_batch tokens, carved from the session's arena. */
@@ -9145,6 +9556,11 @@ typedef struct oct__pass {
     const int32_t  *ids;                /* [n_tok] of the pass under way, from position pos on; negative: a given row */
     const float    *rows;               /* [number of negative ids, n_embd] those rows, in order */
     oct__moe_scratch moe;
+    oct__group      group;              /* linears of the layer under way, and what is added to them */
+    float          *lora_gate;          /* [instance_gate.n_expert] what the LoRA experts weigh; whoever prefills computes it */
+    const oct_lora *adapters[OCT_MAX_LORA];
+    float           scales[OCT_MAX_LORA];
+    int             n_adapters;
     bool            capacity;           /* experts are limited as the file says */
     oct_router_fn   router;
     void           *router_user;
@@ -9179,6 +9595,8 @@ static void oct__pass_take(oct__arena *a, oct__pass *p, int n_ctx, oct_kv_type k
     p->logits = OCT__TAKE(a, float, (size_t)(p->stage ? OCT__STAGE_ROWS : 1) * (size_t)net->n_vocab);
     const int rows = p->n_batch * OCT__MAX(net->moe.k, 1), n_ff = OCT__MAX(net->n_ff, net->moe_ff);
     oct__acts_take(a, &p->acts, rows, OCT__MAX(OCT__MAX(net->n_embd, net->n_out), n_ff));
+    oct__group_take(a, &p->group, p->n_batch, net->instance_gate.n_expert, OCT_MAX_LORA, net->lora_columns);
+    p->lora_gate = OCT__TAKE(a, float, (size_t)net->instance_gate.n_expert);
     if (net->moe.k == 0) return;
     oct__moe_take(a, &p->moe, p->n_batch, net->moe.k, net->n_expert, net->n_embd, net->moe_ff);
     p->counts = OCT__TAKE(a, uint64_t, (size_t)net->n_layer * OCT_MODALITIES * (size_t)net->n_expert);
@@ -9193,11 +9611,15 @@ static void oct__show(const oct__pass *p, int layer, const char *name, const flo
     p->stage(p->stage_user, full, data, p->n_tok, cols, p->pos);
 }
 
-static void oct__mm_job(oct__mm *job, const oct__linear *l, float *y) {
-    job->w = &l->w;
-    job->bias = l->b;
-    job->y = y;                                         /* [n_tok, rows] */
-    job->y_stride = (size_t)l->w.rows;
+/* Puts linear OCT__LIN_... of layer i, with all that is added to it, into the group under way: y [n_tok, rows]. */
+static void oct__pass_linear(oct__pass *p, int i, int which, float *y) {
+    const oct__layer *layer = &p->net->layers[i];
+    const oct__linear *l = oct__layer_linear(layer, which);
+    oct__group_linear(&p->group, &l->w, l->b, y);
+    for (int e = 0; e < layer->lora[which].n_expert; e++)
+        if (p->lora_gate[e] != 0.0f) oct__group_lora(&p->group, &layer->lora[which], e, p->lora_gate[e]);
+    for (int a = 0; a < p->n_adapters; a++)
+        oct__group_lora(&p->group, &p->adapters[a]->layers[i * OCT__LINEARS + which], 0, p->scales[a]);
 }
 
 /* LayerNorm of each head by itself, with weights of its own. */
@@ -9253,8 +9675,10 @@ static void oct__rope_angles(oct__pass *p) {
 }
 
 /* From q, k, v to what attention adds to the stream, in p->out. */
-static void oct__layer_attend(oct__pass *p, const oct__layer *l, const oct__kv *kv) {
+static void oct__layer_attend(oct__pass *p, int i) {
     const oct__net *net = p->net;
+    const oct__layer *l = &net->layers[i];
+    const oct__kv *kv = &p->kv[i];
     const int n_tok = p->n_tok;
     const size_t n_q = (size_t)net->n_out, n_k = (size_t)net->n_kv * (size_t)net->d_head;
     if (l->q_norm.w) oct__head_norm(p->q, n_tok, net->n_head, net->d_head, &l->q_norm, net->eps);
@@ -9265,20 +9689,19 @@ static void oct__layer_attend(oct__pass *p, const oct__layer *l, const oct__kv *
     oct__kv_store(p->compute, kv, p->pos, n_tok, p->k, p->v, n_k);
     oct__attention(p->compute, p->att, p->q, kv, net->n_head, p->pos, n_tok, (float)(1.0 / sqrt((double)net->d_head)), true);
     oct__acts_set(p->compute, &p->acts, p->att, n_tok, net->n_out, net->any_quantised);
-    oct__mm job;
-    oct__mm_job(&job, &l->o, p->out);
-    oct__matmul(p->compute, &job, 1, &p->acts);
+    oct__pass_linear(p, i, OCT__LIN_O, p->out);
+    oct__group_run(p->compute, &p->group, &p->acts);
 }
 
 /* gate and up are computed: the rest of the FFN, into p->out. */
-static void oct__layer_ffn(oct__pass *p, const oct__layer *l) {
+static void oct__layer_ffn(oct__pass *p, int i) {
+    const oct__layer *l = &p->net->layers[i];
     const size_t n = (size_t)p->n_tok * (size_t)l->n_ff;
     if (l->gate.w.data) oct__silu_mul(p->compute, p->up, p->gate, p->up, n);
     else oct__gelu(p->compute, p->up, p->up, n, OCT__GELU_TANH);
     oct__acts_set(p->compute, &p->acts, p->up, p->n_tok, l->n_ff, p->net->any_quantised);
-    oct__mm job;
-    oct__mm_job(&job, &l->down, p->out);
-    oct__matmul(p->compute, &job, 1, &p->acts);
+    oct__pass_linear(p, i, OCT__LIN_DOWN, p->out);
+    oct__group_run(p->compute, &p->group, &p->acts);
 }
 
 /* Counts what was chosen, and tells whoever wants to know.  Modality: ids below 0 are rows of a picture (-1) or a cloud (-2). */
@@ -9330,21 +9753,19 @@ static void oct__layer_run(oct__pass *p, int i) {
     const oct__layer *l = &net->layers[i];
     const size_t n = (size_t)p->n_tok * (size_t)net->n_embd;
     const bool sparse = l->moe.n_expert > 0, parallel = !l->ffn_norm.w;
-    oct__mm jobs[5];
-    int n_jobs = 0;
 
     oct__layer_norm(p, &l->attn_norm);
     oct__show(p, i, "attn_norm", p->xn, net->n_embd);
-    oct__mm_job(&jobs[n_jobs++], &l->q, p->q);
-    oct__mm_job(&jobs[n_jobs++], &l->k, p->k);
-    oct__mm_job(&jobs[n_jobs++], &l->v, p->v);
-    if (parallel && l->gate.w.data) oct__mm_job(&jobs[n_jobs++], &l->gate, p->gate);
-    if (parallel && !sparse) oct__mm_job(&jobs[n_jobs++], &l->up, p->up);
-    oct__matmul(p->compute, jobs, n_jobs, &p->acts);
+    oct__pass_linear(p, i, OCT__LIN_Q, p->q);
+    oct__pass_linear(p, i, OCT__LIN_K, p->k);
+    oct__pass_linear(p, i, OCT__LIN_V, p->v);
+    if (parallel && l->gate.w.data) oct__pass_linear(p, i, OCT__LIN_GATE, p->gate);
+    if (parallel && !sparse) oct__pass_linear(p, i, OCT__LIN_UP, p->up);
+    oct__group_run(p->compute, &p->group, &p->acts);
     oct__show(p, i, "q", p->q, net->n_out);
     oct__show(p, i, "k", p->k, net->n_kv * net->d_head);
     oct__show(p, i, "v", p->v, net->n_kv * net->d_head);
-    oct__layer_attend(p, l, &p->kv[i]);
+    oct__layer_attend(p, i);
     oct__show(p, i, "attn_out", p->out, net->n_embd);
     oct__add_rows(p->compute, p->x, p->out, n);
 
@@ -9353,12 +9774,11 @@ static void oct__layer_run(oct__pass *p, int i) {
             oct__norm(p->compute, p->xn, p->x, p->n_tok, net->n_embd, l->ffn_norm.w, l->ffn_norm.b, net->eps, net->rms);
         oct__layer_moe(p, &l->moe, i);
     } else {
-        n_jobs = 0;
         if (!parallel) oct__layer_norm(p, &l->ffn_norm);
-        if (!parallel && l->gate.w.data) oct__mm_job(&jobs[n_jobs++], &l->gate, p->gate);
-        if (!parallel) oct__mm_job(&jobs[n_jobs++], &l->up, p->up);
-        if (!parallel) oct__matmul(p->compute, jobs, n_jobs, &p->acts);
-        oct__layer_ffn(p, l);
+        if (!parallel && l->gate.w.data) oct__pass_linear(p, i, OCT__LIN_GATE, p->gate);
+        if (!parallel) oct__pass_linear(p, i, OCT__LIN_UP, p->up);
+        if (!parallel) oct__group_run(p->compute, &p->group, &p->acts);
+        oct__layer_ffn(p, i);
     }
     oct__show(p, i, "ffn_out", p->out, net->n_embd);
     oct__add_rows(p->compute, p->x, p->out, n);
@@ -9368,10 +9788,10 @@ static void oct__layer_run(oct__pass *p, int i) {
 /* Logits of rows [from, from + n) of the normed stream. */
 static void oct__pass_head(oct__pass *p, int from, int n) {
     const oct__net *net = p->net;
-    oct__mm job;
     oct__acts_set(p->compute, &p->acts, p->xn + (size_t)from * (size_t)net->n_embd, n, net->n_embd, net->any_quantised);
-    oct__mm_job(&job, &net->output, p->logits);
-    oct__matmul(p->compute, &job, 1, &p->acts);
+    oct__group_linear(&p->group, &net->output.w, net->output.b, p->logits);
+    for (int a = 0; a < p->n_adapters; a++) oct__group_lora(&p->group, &p->adapters[a]->output, 0, p->scales[a]);
+    oct__group_run(p->compute, &p->group, &p->acts);
 }
 
 /* After the last layer: logits of the last row in p->logits[0 .. n_vocab), of all rows to whoever watches. */
@@ -9396,6 +9816,23 @@ static void oct__pass_finish(oct__pass *p) {
     }
 }
 
+/* What adapters add to the embeddings of tokens: rows of pictures and clouds get nothing. */
+static void oct__pass_embed_lora(oct__pass *p) {
+    oct__group *g = &p->group;
+    oct__group_linear(g, &p->net->token_embd, NULL, p->x);
+    g->jobs[0].y_stride = (size_t)p->net->n_embd;
+    for (int a = 0; a < p->n_adapters; a++) oct__group_lora(g, &p->adapters[a]->embd, 0, p->scales[a]);
+    for (int i = 0; i < g->n_terms; i++)
+        for (int t = 0; t < p->n_tok; t++) {
+            const oct__mat *a = &g->terms[i].a;
+            float *h = g->h + (size_t)t * (size_t)g->n_h + g->terms[i].at;
+            if (p->ids[t] >= 0) oct__dequant_row(a->type, a->data + (size_t)p->ids[t] * a->row_bytes, h, a->cols);
+            else memset(h, 0, (size_t)a->cols * sizeof *h);
+        }
+    if (g->n_terms) oct__lora_add(p->compute, g, p->n_tok);
+    g->n_jobs = g->n_terms = g->n_h = 0;
+}
+
 /* What enters the first layer: token embeddings, and the rows that an encoder made of a picture or a cloud. */
 static void oct__pass_embed(oct__pass *p) {
     const oct__net *net = p->net;
@@ -9411,6 +9848,7 @@ static void oct__pass_embed(oct__pass *p) {
             row += n;
         }
     }
+    oct__pass_embed_lora(p);
 }
 
 static void oct__pass_body(void *arg) {
@@ -10311,6 +10749,9 @@ struct oct_session {
     oct__buf          rows;             /* ... the rows of its pictures: floats [.., n_embd] */
     oct__buf          turn;             /* ... rendered: ids, one negative for each of the rows */
     int32_t           stop_id;          /* the style's stop string as a token of its own; -1: none */
+    oct__gate_rule    gate_rule;        /* what the user wants of the LoRA experts' gate */
+    size_t            lora_columns;     /* room in the pass's group.h */
+    float            *lora_h;           /* that, where adapters needed more than the arena has; else NULL */
     oct__kept        *kept;             /* [desc.image_cache] pictures encoded before */
     uint64_t          kept_clock;       /* counts uses of them */
     oct_session_stats stats;
@@ -10717,6 +11158,8 @@ static void oct__session_setup(oct_session *s) {
     s->compute.abort = s->desc.abort;
     s->compute.abort_user = s->desc.abort_user;
     s->sampling = s->desc.sampling;
+    s->lora_columns = s->model->net.lora_columns;
+    for (int e = 0; e < s->model->net.instance_gate.n_expert; e++) s->pass.lora_gate[e] = 0.0f;
     s->parts.allocator = s->bytes.allocator = s->rows.allocator = s->turn.allocator = &s->allocator;
     if (s->desc.image_cache) memset(s->kept, 0, (size_t)s->desc.image_cache * sizeof *s->kept);
     s->stop_id = s->style->stop ? oct__vocab_find(&s->model->vocab, oct__str(s->style->stop)) : -1;
@@ -10771,6 +11214,7 @@ OCT_API void oct_session_close(oct_session *s) {
     oct__buf_free(&s->bytes);
     oct__buf_free(&s->rows);
     oct__buf_free(&s->turn);
+    oct__free(&a, s->lora_h);
     for (int i = 0; i < s->desc.image_cache; i++) oct__free(&a, s->kept[i].rows);
     if (s->own_memory) oct__free(&a, s->desc.memory);
 }
@@ -10806,6 +11250,192 @@ OCT_API oct_result oct_session_set_sampling(oct_session *s, const oct_sampling *
 
 OCT_API void oct_session_set_max_tokens(oct_session *s, int max_tokens) {
     if (s) s->desc.max_tokens = OCT__MAX(max_tokens, 0);
+}
+
+/* --- adapters ---------------------------------------------------------------------------- */
+
+/* The matrices of layer i's linears; those beside a fused attn_qkv are divided as it is. */
+static oct_result oct__lora_layer(oct_lora *l, unsigned char *used, int i, oct_error *err) {
+    const oct__net *net = &l->model->net;
+    const oct__gguf *g = &l->file->gguf;
+    oct__lora *of = l->layers + i * OCT__LINEARS, qkv;
+    const int n_q = net->n_out, n_k = net->n_kv * net->d_head;
+    char stem[96];
+    oct_result r;
+    memset(&qkv, 0, sizeof qkv);
+    snprintf(stem, sizeof stem, "blk.%d.attn_qkv.weight", i);
+    if (oct__gguf_tensor(&l->model->gguf, oct__str(stem)) &&
+        (r = oct__lora_bind(g, used, stem, 1, n_q + 2 * n_k, net->n_embd, &qkv, err)) != OCT_OK)
+        return r;
+    for (int j = OCT__LIN_Q, row = 0; j <= OCT__LIN_V && qkv.n_expert; j++) {
+        of[j] = qkv;
+        of[j].b.rows = j == OCT__LIN_Q ? n_q : n_k;
+        of[j].b.data += (size_t)row * qkv.b.row_bytes;
+        row += of[j].b.rows;
+    }
+    for (int j = 0; j < OCT__LINEARS; j++) {
+        const oct__mat *w = &oct__layer_linear(&net->layers[i], j)->w;
+        snprintf(stem, sizeof stem, "blk.%d.%s.weight", i, oct__linear_names[j]);
+        if (w->data && oct__bind_has(&l->model->gguf, i, j) && (r = oct__lora_bind(g, used, stem, 1, w->rows, w->cols, &of[j], err)) != OCT_OK)
+            return r;
+    }
+    return OCT_OK;
+}
+/* token_embd's pair lies the other way round: a row of A for each token, and B turns it into an embedding. */
+static oct_result oct__lora_ends(oct_lora *l, unsigned char *used, oct_error *err) {
+    const oct__net *net = &l->model->net;
+    const oct__gguf *g = &l->file->gguf;
+    const oct_tensor *a, *b;
+    const char *embd = "token_embd.weight";
+    int rank = 0;
+    oct_result r;
+    if (oct__gguf_tensor(&l->model->gguf, oct__str("output.weight")) &&
+        (r = oct__lora_bind(g, used, "output.weight", 1, net->n_vocab, net->n_embd, &l->output, err)) != OCT_OK)
+        return r;
+    if ((r = oct__lora_find(g, used, embd, "lora_a", 1, net->n_vocab, 0, &rank, &a, err)) != OCT_OK ||
+        (r = oct__lora_find(g, used, embd, "lora_b", 1, net->n_embd, 0, &rank, &b, err)) != OCT_OK)
+        return r;
+    if (!a != !b) return oct__fail(err, OCT_E_FORMAT, "tensor '%s.lora_%c': missing, expected beside its twin", embd, a ? 'b' : 'a');
+    if (!a) return OCT_OK;
+    l->embd.n_expert = 1;
+    l->embd.rank = rank;
+    l->embd.a = oct__lora_mat(a, &l->embd.a_bytes);
+    l->embd.b = oct__lora_mat(b, &l->embd.b_bytes);
+    return OCT_OK;
+}
+/* alpha / rank, or 1 where the file gives no alpha. */
+static void oct__lora_scale(oct__lora *l, double alpha) { l->by = alpha != 0.0 && l->rank ? (float)(alpha / l->rank) : 1.0f; }
+
+static oct_result oct__lora_bind_all(oct_lora *l, unsigned char *used, oct_error *err) {
+    const oct__gguf *g = &l->file->gguf;
+    const int n_layer = l->model->net.n_layer;
+    oct_string type, kind, arch, own;
+    const oct_meta *tokens;
+    double alpha;
+    oct_result r;
+    if ((r = oct__gguf_text(g, "general.type", "", &type, err)) != OCT_OK || (r = oct__gguf_text(g, "adapter.type", "", &kind, err)) != OCT_OK ||
+        (r = oct__gguf_text(g, "general.architecture", "", &arch, err)) != OCT_OK ||
+        (r = oct__gguf_text(&l->model->gguf, "general.architecture", "", &own, err)) != OCT_OK ||
+        (r = oct__gguf_real(g, "adapter.lora.alpha", -1e6, 1e6, 0.0, &alpha, err)) != OCT_OK ||
+        (r = oct__gguf_array(g, "adapter.alora.invocation_tokens", -1, 0, UINT32_MAX, &tokens, err)) != OCT_OK)
+        return r;
+    if (!oct__str_is(type, "adapter") || !oct__str_is(kind, "lora"))
+        return oct__fail(err, OCT_E_UNSUPPORTED, "general.type '%.*s', adapter.type '%.*s': expected 'adapter' and 'lora'", OCT__S(type), OCT__S(kind));
+    if (!oct__str_same(arch, own))
+        return oct__fail(err, OCT_E_UNSUPPORTED, "general.architecture: an adapter for '%.*s', the model is '%.*s'", OCT__S(arch), OCT__S(own));
+    if (tokens && tokens->count)
+        return oct__fail(err, OCT_E_UNSUPPORTED, "adapter.alora.invocation_tokens: adapters that begin at certain tokens are not known to this version");
+    for (int i = 0; i < n_layer; i++)
+        if ((r = oct__lora_layer(l, used, i, err)) != OCT_OK) return r;
+    if ((r = oct__lora_ends(l, used, err)) != OCT_OK) return r;
+    for (int i = 0; i < n_layer * OCT__LINEARS; i++) oct__lora_scale(&l->layers[i], alpha);
+    oct__lora_scale(&l->output, alpha);
+    oct__lora_scale(&l->embd, alpha);
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const oct_string name = g->tensors[i].name;
+        if (used[i]) continue;
+        if (oct__str_find(name, oct__str("_norm.weight"), 0) == SIZE_MAX)
+            return oct__fail(err, OCT_E_UNSUPPORTED, "tensor '%.*s': the model has no linear of this name that an adapter could add to", OCT__S(name));
+        oct__log(&l->model->desc, OCT_LOG_WARN, "tensor '%.*s': left out, adapters add to linears alone", OCT__S(name));
+    }
+    return OCT_OK;
+}
+/* The adapter's file is open, and will be the adapter's own. */
+static oct_result oct__lora_finish(oct_lora **out, const oct_model *m, oct_model *file, oct_error *err) {
+    const oct_allocator *a = &m->desc.allocator;
+    const size_t n = (size_t)m->net.n_layer * OCT__LINEARS, n_used = file->gguf.n_tensors;
+    oct_lora *l = OCT__NEW(a, oct_lora, 1);
+    oct__lora *layers = OCT__NEW(a, oct__lora, n);
+    unsigned char *used = OCT__NEW(a, unsigned char, n_used);
+    if (!l || !layers || !used) {
+        oct__free(a, l);
+        oct__free(a, layers);
+        oct__free(a, used);
+        oct_model_close(file);
+        return oct__fail(err, OCT_E_MEMORY, "out of memory for an adapter of %d layers", m->net.n_layer);
+    }
+    memset(l, 0, sizeof *l);
+    memset(layers, 0, n * sizeof *layers);
+    memset(used, 0, n_used);
+    l->model = m;
+    l->file = file;
+    l->layers = layers;
+    const oct_result r = oct__lora_bind_all(l, used, err);
+    oct__free(a, used);
+    if (r) oct_lora_close(l);
+    else *out = l;
+    return r;
+}
+static oct_result oct__lora_begin(oct_lora **out, const oct_model *m, oct_model_desc *desc, oct_error *err) {
+    if (!out) return oct__fail(err, OCT_E_ARG, "out is NULL");
+    *out = NULL;
+    if (!m) return oct__fail(err, OCT_E_ARG, "model is NULL");
+    if (m->desc.load != OCT_LOAD_ALL) return oct__fail(err, OCT_E_STATE, "the model was opened without its weights");
+    *desc = m->desc;
+    desc->load = OCT_LOAD_DIRECTORY;
+    desc->mmproj = NULL;
+    return OCT_OK;
+}
+OCT_API oct_result oct_lora_open(oct_lora **out, const oct_model *m, const char *path, oct_error *err) {
+    oct_model_desc desc;
+    oct_model *file = NULL;
+    oct_result r = oct__lora_begin(out, m, &desc, err);
+    if (!r) r = oct_model_open(&file, path, &desc, err);
+    return r ? r : oct__lora_finish(out, m, file, err);
+}
+OCT_API oct_result oct_lora_open_memory(oct_lora **out, const oct_model *m, const void *data, size_t bytes, oct_error *err) {
+    oct_model_desc desc;
+    oct_model *file = NULL;
+    oct_result r = oct__lora_begin(out, m, &desc, err);
+    if (!r) r = oct_model_open_memory(&file, data, bytes, &desc, err);
+    return r ? r : oct__lora_finish(out, m, file, err);
+}
+OCT_API void oct_lora_close(oct_lora *l) {
+    if (!l) return;
+    const oct_allocator a = l->model->desc.allocator;
+    oct_model_close(l->file);
+    oct__free(&a, l->layers);
+    oct__free(&a, l);
+}
+
+/* Columns of h that the session's groups can need with these adapters. */
+static size_t oct__session_columns(const oct_session *s, const oct_lora *const *loras, int n) {
+    const oct__net *net = &s->model->net;
+    size_t most = net->lora_columns, output = 0, embd = 0;
+    for (int i = 0; i < net->n_layer; i++) {
+        size_t columns = oct__lora_columns(net->layers[i].lora);
+        for (int a = 0; a < n; a++) columns += oct__lora_columns(loras[a]->layers + i * OCT__LINEARS);
+        most = OCT__MAX(most, columns);
+    }
+    for (int a = 0; a < n; a++) {
+        output += (size_t)loras[a]->output.rank;
+        embd += (size_t)loras[a]->embd.rank;
+    }
+    return OCT__MAX(most, OCT__MAX(output, embd));
+}
+OCT_API oct_result oct_session_set_lora(oct_session *s, const oct_lora *const *loras, const float *scales, int n, oct_error *err) {
+    if (!s) return oct__fail(err, OCT_E_ARG, "session is NULL");
+    if (n < 0 || n > OCT_MAX_LORA || (n && !loras))
+        return oct__fail(err, OCT_E_ARG, "loras: %d, expected 0 to %d", n && !loras ? 0 : n, (int)OCT_MAX_LORA);
+    for (int i = 0; i < n; i++) {
+        if (!loras[i] || loras[i]->model != s->model) return oct__fail(err, OCT_E_ARG, "lora %d: not one of the session's model", i);
+        if (scales && !(fabsf(scales[i]) <= 1e6f)) return oct__fail(err, OCT_E_ARG, "scale %d: expected at most 1e6 either way", i);
+    }
+    const size_t columns = oct__session_columns(s, loras, n), rows = (size_t)s->desc.n_batch;
+    size_t numbers;
+    if (columns > s->lora_columns) {
+        float *h = oct__mul(&numbers, columns, rows) ? NULL : OCT__NEW(&s->allocator, float, numbers);
+        if (!h) return oct__fail(err, OCT_E_MEMORY, "out of memory for adapters: %d tokens, %zu ranks", s->desc.n_batch, columns);
+        oct__free(&s->allocator, s->lora_h);
+        s->pass.group.h = s->lora_h = h;
+        s->lora_columns = columns;
+    }
+    for (int i = 0; i < n; i++) {
+        s->pass.adapters[i] = loras[i];
+        s->pass.scales[i] = scales ? scales[i] : 1.0f;
+    }
+    s->pass.n_adapters = n;
+    return OCT_OK;
 }
 
 /* --- feed ------------------------------------------------------------------------------ */
@@ -11082,6 +11712,14 @@ static oct_result oct__session_refresh(oct_session *s, oct_error *err) {
     return r;
 }
 
+/* The gate of a dialogue that begins with these ids, for all that follows. */
+static void oct__session_gate(oct_session *s, const int32_t *ids, size_t n) {
+    const int n_expert = s->model->net.instance_gate.n_expert;
+    if (n_expert == 0 || s->n_past > 0) return;
+    oct__gate_compute(&s->model->net, ids, n, &s->gate_rule, s->pass.lora_gate);
+    if (s->desc.stage) s->desc.stage(s->desc.stage_user, "gate", s->pass.lora_gate, 1, n_expert, s->n_past);
+}
+
 OCT_API oct_result oct_prefill(oct_session *s, oct_error *err) {
     if (!s) return oct__fail(err, OCT_E_ARG, "session is NULL");
     const int n = (int)oct__ids_count(&s->turn), n_last = s->last >= 0 ? 1 : 0, was = s->n_past;
@@ -11097,6 +11735,7 @@ OCT_API oct_result oct_prefill(oct_session *s, oct_error *err) {
         s->last = last;
     }
     if (s->n_past == 0) s->pass.alpha = oct__rope_alpha(&s->model->net, n);
+    oct__session_gate(s, oct__ids(&s->turn), (size_t)n);
     r = oct__session_compute(s, oct__ids(&s->turn), (const float *)(const void *)s->rows.data, n, err);
     if (r) {
         s->n_past = was;
@@ -11229,7 +11868,7 @@ OCT_API oct_result oct_session_rewind(oct_session *s, int n_keep, oct_error *err
 }
 
 /* --- snapshot ---------------------------------------------------------------------------------
- * A header, then ids and flags of the n_past positions, the logits if they are valid, and for every layer
+ * A header, then ids and flags of the n_past positions, the gate, the logits if they are valid, and for every layer
  * and head the K rows, then the V rows.  Little-endian, packed; refused unless every field fits this session. */
 typedef struct oct__snapshot {
     char     magic[8];                  /* "OCTSNAP1" */
@@ -11253,7 +11892,8 @@ static uint64_t oct__model_fingerprint(const oct_model *m) {
 static size_t oct__snapshot_size(const oct_session *s, int n_past, bool logits) {
     const oct__net *net = &s->model->net;
     const size_t kv = 2 * (size_t)net->n_layer * (size_t)net->n_kv * oct__kv_row_bytes(s->desc.kv_type, net->d_head);
-    return sizeof(oct__snapshot) + (size_t)n_past * (sizeof(int32_t) + 1 + kv) + (logits ? (size_t)net->n_vocab * sizeof(float) : 0);
+    const size_t gate = (size_t)net->instance_gate.n_expert * sizeof(float);
+    return sizeof(oct__snapshot) + (size_t)n_past * (sizeof(int32_t) + 1 + kv) + gate + (logits ? (size_t)net->n_vocab * sizeof(float) : 0);
 }
 
 OCT_API size_t oct_session_snapshot_bytes(const oct_session *s) {
@@ -11264,9 +11904,10 @@ OCT_API size_t oct_session_snapshot_bytes(const oct_session *s) {
 static void oct__snapshot_copy(oct_session *s, unsigned char *bytes, bool to) {
     const oct__net *net = &s->model->net;
     const size_t n = (size_t)s->n_past;
-    struct { void *data; size_t len; } head[3] = { { s->tokens, n * sizeof(int32_t) }, { s->open, n },
+    struct { void *data; size_t len; } head[4] = { { s->tokens, n * sizeof(int32_t) }, { s->open, n },
+                                                   { s->pass.lora_gate, (size_t)net->instance_gate.n_expert * sizeof(float) },
                                                    { s->pass.logits, s->logits_valid ? (size_t)net->n_vocab * sizeof(float) : 0 } };
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         if (head[i].len) memcpy(to ? (void *)bytes : head[i].data, to ? head[i].data : (void *)bytes, head[i].len);
         bytes += head[i].len;
     }
