@@ -1487,6 +1487,7 @@ static const oct__kernels *oct__kernels_pick(oct_isa want) {
  *
  *   octavius.prompt_style        string   one of oct_prompt_style_name's names [recognised from the file]
  *   octavius.tokenizer.legacy    bool     SentencePiece: a space is put before text that follows a control token [true]
+ *   octavius.tokenizer.tags      i32[]    control tokens that lose the white space around them, as transformers' slow tokenizer has it [none]
  *   octavius.sampling.{temp,top_k,top_p,min_p,penalty_repeat}     recommended sampling [general.sampling.*, else greedy]
  *   octavius.native_length       u32      Qwen-1's seq_length: beyond it, rotary base and queries are rescaled [never]
  *   octavius.moe.capacity_factor f32      DeepSpeed's eval_capacity_factor [none: desc.capacity is refused]
@@ -3320,12 +3321,13 @@ static const oct__pre *oct__pre_find(oct_string name) {
 
 enum { OCT__TOKEN_NORMAL = 1, OCT__TOKEN_UNKNOWN, OCT__TOKEN_CONTROL, OCT__TOKEN_USER, OCT__TOKEN_UNUSED, OCT__TOKEN_BYTE };
 /* Flags of a token; the low three bits hold its type. */
-enum { OCT__TF_TYPE = 7, OCT__TF_CONTROL = 8, OCT__TF_END = 16, OCT__TF_PAD = 32, OCT__TF_SPECIAL = 64 };
+enum { OCT__TF_TYPE = 7, OCT__TF_CONTROL = 8, OCT__TF_END = 16, OCT__TF_PAD = 32, OCT__TF_SPECIAL = 64, OCT__TF_TAG = 128 };
 
 #define OCT__TOKENS_MAX     (1 << 24)
 #define OCT__TOKEN_BYTES    65536        /* longest token text */
 #define OCT__SPECIAL_BYTES  512          /* a special token with a longer text is never looked for: nobody types it */
 #define OCT__TEXT_MAX       ((size_t)1 << 30)
+#define OCT__TAGS_MAX       256
 #define OCT__PROBES         256          /* a probe this long means forged names: at half load chance gives under 100 */
 #define OCT__RANK_NONE      UINT32_MAX
 #define OCT__REACH_MAX      16           /* bytes of a piece that oct__vocab_reach follows exactly */
@@ -3341,6 +3343,7 @@ typedef struct oct__vocab {
     bool                 add_bos, add_eos, add_space_prefix;
     bool                 legacy;          /* SPM: text after a special token is encoded as a beginning */
     bool                 guessed;         /* BPE without tokenizer.ggml.pre: DEFAULT's words, worth a warning */
+    bool                 tags;            /* some control tokens are tags: see "tags" below */
     oct__pre             pre;
     const char          *texts;           /* the strings, in the file: u64 length, bytes, ... */
     uint32_t            *at;              /* [n_tokens] where each text begins in texts */
@@ -3375,6 +3378,7 @@ static bool oct__vocab_has(const oct__vocab *v, int id, int flag) {
 }
 static bool oct__vocab_is_end(const oct__vocab *v, int id) { return oct__vocab_has(v, id, OCT__TF_END); }
 static bool oct__vocab_is_control(const oct__vocab *v, int id) { return oct__vocab_has(v, id, OCT__TF_CONTROL); }
+static bool oct__vocab_is_tag(const oct__vocab *v, int id) { return oct__vocab_has(v, id, OCT__TF_TAG); }
 /* False for what fills the vocabulary up to a round number (and for what lies past it): never to be sampled. */
 static bool oct__vocab_is_real(const oct__vocab *v, int id) {
     return id >= 0 && id < v->n_tokens && (v->flags[id] & OCT__TF_PAD) == 0;
@@ -3777,6 +3781,24 @@ static oct_result oct__vocab_specials(oct__vocab *v, const oct__gguf *g, oct_err
         if (ends[i] >= 0) v->flags[ends[i]] |= OCT__TF_END;
     return OCT_OK;
 }
+/* Tags must be tokens that text is searched for, and none that it could become by chance. */
+static oct_result oct__vocab_tags(oct__vocab *v, const oct__gguf *g, oct_error *err) {
+    const oct_meta *tags = NULL;
+    oct_meta item;
+    const oct_result r = oct__gguf_array(g, "octavius.tokenizer.tags", OCT__META_I32, 0, OCT__TAGS_MAX, &tags, err);
+    for (uint64_t i = 0; !r && tags && i < tags->count; i++) {
+        if (oct__meta_item(tags, i, NULL, &item)) return oct__fail(err, OCT_E_FORMAT, "metadata 'octavius.tokenizer.tags': ends past the file");
+        const int64_t id = (int64_t)item.u;
+        if (id < 0 || id >= v->n_tokens)
+            return oct__fail(err, OCT_E_FORMAT, "metadata 'octavius.tokenizer.tags': id %lld, expected 0 to %d", (long long)id, v->n_tokens - 1);
+        if (!oct__vocab_has(v, (int)id, OCT__TF_SPECIAL) || !oct__vocab_is_control(v, (int)id))
+            return oct__fail(err, OCT_E_FORMAT, "metadata 'octavius.tokenizer.tags': token %lld '%.*s' is no control token", (long long)id,
+                             OCT__S(oct__vocab_text(v, (int)id)));
+        v->flags[id] |= OCT__TF_TAG;
+        v->tags = true;
+    }
+    return r;
+}
 static oct_result oct__vocab_kind(oct__vocab *v, const oct__gguf *g, oct_error *err) {
     oct_string model = oct__str(""), pre = model;
     oct_result r = oct__gguf_text(g, "tokenizer.ggml.model", "", &model, err);
@@ -3812,6 +3834,7 @@ static oct_result oct__vocab_load(oct__vocab *v, const oct__gguf *g, const oct_a
     if (!r) r = oct__vocab_tables(v, &src, err);
     if (!r) r = oct__vocab_index(v, &src, err);
     if (!r) r = oct__vocab_specials(v, g, err);                   /* before the merges: they may not make control tokens */
+    if (!r) r = oct__vocab_tags(v, g, err);
     if (!r) r = v->spm ? oct__vocab_rank(v, src.scores, err) : oct__vocab_merges(v, src.merges, err);
     if (!r) {
         oct__special_sort(v);
@@ -4142,11 +4165,38 @@ static int oct__encode_long(oct__encoder *e, const char *text, size_t len) {
 
 /* --- encoding ------------------------------------------------------------------------------------------------- */
 
+/* Length of the white space character that s [len >= 1] begins with, as Unicode has it; 0: none. */
+static size_t oct__space_len(const char *s, size_t len) {
+    int32_t c;
+    const int n = oct__utf8_decode(s, len, &c);
+    const bool space = (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+                       (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+    return space ? (size_t)n : 0;
+}
+static oct_string oct__trim_left(oct_string s) {
+    size_t n;
+    while (s.len > 0 && (n = oct__space_len(s.data, s.len)) > 0) {
+        s.data += n;
+        s.len -= n;
+    }
+    return s;
+}
+static oct_string oct__trim_right(oct_string s) {
+    while (s.len > 0) {
+        size_t n = 1;                            /* back to the start of the last character */
+        while (n < 4 && n < s.len && ((unsigned char)s.data[s.len - n] & 0xC0) == 0x80) n++;
+        if (oct__space_len(s.data + s.len - n, n) != n) break;
+        s.len -= n;
+    }
+    return s;
+}
+
 /* SPM: spaces become U+2581, with one in front if prefix.  A U+2581 of the user's own goes as bytes (where the
- * vocabulary has them): SentencePiece would make it a space, and text would not come back as it went in. */
+ * vocabulary has them): SentencePiece would make it a space, and text would not come back as it went in.  A file with tags
+ * asks for the official tokenizer's ids, so there it is a space. */
 static int oct__encode_spm(oct__encoder *e, const char *text, size_t len, bool prefix) {
     static const char block[] = "\xE2\x96\x81";
-    const bool bytes = e->v->byte_id[0xE2] >= 0 && e->v->byte_id[0x96] >= 0 && e->v->byte_id[0x81] >= 0;
+    const bool bytes = !e->v->tags && e->v->byte_id[0xE2] >= 0 && e->v->byte_id[0x96] >= 0 && e->v->byte_id[0x81] >= 0;
     e->text.len = 0;
     if (prefix && oct__buf_append(&e->text, block, 3)) return 1;
     for (size_t i = 0; i < len;) {
@@ -4248,9 +4298,19 @@ enum {
     OCT__ENC_SPECIAL  = 1,       /* control tokens written out in the text become those tokens */
     OCT__ENC_CONTINUE = 2        /* the text goes on after earlier text: SPM puts no space in front */
 };
-static int oct__encode_fragment(oct__encoder *e, const char *text, size_t len, bool prefix) {
-    if (len == 0) return 0;
-    return e->v->spm ? oct__encode_spm(e, text, len, prefix && e->v->add_space_prefix) : oct__encode_bpe(e, text, len);
+static int oct__encode_fragment(oct__encoder *e, oct_string t, bool prefix) {
+    if (t.len == 0) return 0;
+    return e->v->spm ? oct__encode_spm(e, t.data, t.len, prefix && e->v->add_space_prefix) : oct__encode_bpe(e, t.data, t.len);
+}
+/* Tags.  transformers up to 4.32 adds tokens to a slow tokenizer as plain strings, and where one of those stands in a text
+ * tokenize() strips the text on both of its sides (tokenization_utils.py), line breaks too; <s> and its like, which the
+ * tokenizer brings along, strip nothing.  The pieces between are encoded one by one, each as a beginning. */
+static oct_string oct__tag_trim(const char *text, size_t len, bool left, bool right) {
+    oct_string t;
+    t.data = text;
+    t.len = len;
+    if (left) t = oct__trim_left(t);
+    return right ? oct__trim_right(t) : t;
 }
 /* Appends the ids of text to ids (untouched on failure).  Text is cut at special tokens, the longest at each place;
  * without OCT__ENC_SPECIAL at the user-defined ones alone.  BOS and EOS are the caller's business. */
@@ -4262,7 +4322,7 @@ static oct_result oct__vocab_encode(const oct__vocab *v, const char *text, size_
     e.ids = ids;
     e.text.allocator = e.word.allocator = &v->allocator;
     const size_t ids_len = ids->len;
-    bool prefix = (flags & OCT__ENC_CONTINUE) == 0;
+    bool prefix = (flags & OCT__ENC_CONTINUE) == 0, tag = false;
     size_t begin = 0;
     int bad = 0;
     for (size_t i = 0; i < len && v->n_special > 0 && !bad;) {
@@ -4273,12 +4333,14 @@ static oct_result oct__vocab_encode(const oct__vocab *v, const char *text, size_
             i++;
             continue;
         }
-        bad = oct__encode_fragment(&e, text + begin, i - begin, prefix) || oct__ids_push(ids, id);
+        const bool next = oct__vocab_is_tag(v, id);
+        bad = oct__encode_fragment(&e, oct__tag_trim(text + begin, i - begin, tag, next), prefix) || oct__ids_push(ids, id);
         i += oct__vocab_text(v, id).len;
         begin = i;
         prefix = v->legacy;
+        tag = next;
     }
-    bad = bad || oct__encode_fragment(&e, text + begin, len - begin, prefix);
+    bad = bad || oct__encode_fragment(&e, oct__tag_trim(text + begin, len - begin, tag, false), prefix);
     oct__buf_free(&e.text);
     oct__buf_free(&e.word);
     oct__free(&v->allocator, e.symbols);
@@ -4372,22 +4434,33 @@ static int oct__vocab_piece(const oct__vocab *v, int id, bool special, char *out
     oct__piece_put(v, id, special, 0, &o);
     return (int)o.len;
 }
-/* The text of ids [n]: at most cap bytes into text; returns how many there are.  SPM loses the space that encoding put
- * in front.  flags: OCT_TEXT_SPECIAL shows control tokens, OCT_TEXT_CLEAN tidies where the tokenizer's own decoder does. */
+/* What an id follows: nothing that has a text, text, or a tag. */
+enum { OCT__AFTER_NOTHING = 0, OCT__AFTER_TEXT, OCT__AFTER_TAG };
+/* Puts the bytes of an id into a text that is put together from ids.  SPM loses the space that encoding put in front.  Tags
+ * are shown whether or not control tokens are, as transformers' decode has it for tokens that were added: it decodes each
+ * stretch of text between them by itself and joins everything with spaces. */
+static void oct__piece_join(const oct__vocab *v, int id, bool special, int *after, oct__text_out *o) {
+    const bool tag = oct__vocab_is_tag(v, id);
+    size_t skip = 0;
+    if (tag || *after != OCT__AFTER_TEXT) {
+        char c = 0;
+        if (oct__vocab_piece(v, id, special || tag, &c, 1) == 0) return;           /* control tokens in front do not count */
+        if (tag ? *after != OCT__AFTER_NOTHING : *after == OCT__AFTER_TAG) oct__out_put(o, ' ');
+        skip = !tag && v->spm && v->add_space_prefix && c == ' ';
+    }
+    oct__piece_put(v, id, special || tag, skip, o);
+    *after = tag ? OCT__AFTER_TAG : OCT__AFTER_TEXT;
+}
+/* The text of ids [n]: at most cap bytes into text; returns how many there are.
+ * flags: OCT_TEXT_SPECIAL shows control tokens, OCT_TEXT_CLEAN tidies where the tokenizer's own decoder does. */
 static size_t oct__vocab_decode(const oct__vocab *v, const int32_t *ids, size_t n, unsigned flags, char *text, size_t cap) {
     oct__text_out o;
     memset(&o, 0, sizeof o);
     o.out = text;
     o.cap = text ? cap : 0;
     o.clean = (flags & OCT_TEXT_CLEAN) != 0 && v->pre.clean;
-    bool first = v->spm && v->add_space_prefix;
-    for (size_t i = 0; i < n; i++) {
-        const bool special = (flags & OCT_TEXT_SPECIAL) != 0;
-        char c = 0;
-        const int len = first ? oct__vocab_piece(v, ids[i], special, &c, 1) : 0;
-        oct__piece_put(v, ids[i], special, len > 0 && c == ' ' ? 1 : 0, &o);
-        first = first && len == 0;                                /* control tokens in front do not count */
-    }
+    int after = OCT__AFTER_NOTHING;
+    for (size_t i = 0; i < n; i++) oct__piece_join(v, ids[i], (flags & OCT_TEXT_SPECIAL) != 0, &after, &o);
     oct__out_end(&o);
     return o.len;
 }
@@ -10173,7 +10246,9 @@ enum {
     OCT__STYLE_SYSTEM_INSIDE = 4,      /* the system text stands inside the first user turn */
     OCT__STYLE_SYSTEM_ALWAYS = 8,      /* its frame is there even when the text is empty */
     OCT__STYLE_NO_SYSTEM     = 16,     /* there is no place for one */
-    OCT__STYLE_PICTURE_LINE  = 32      /* pictures that come first: a line break between each and what follows it */
+    OCT__STYLE_PICTURE_LINE  = 32,     /* pictures that come first: a line break between each and what follows it */
+    OCT__STYLE_TAGGED        = 64,     /* OCTAVIUS: see "OCTAVIUS's styles" below */
+    OCT__STYLE_PIECES        = 128     /* ... each question and each answer is encoded by itself */
 };
 
 /* first turn:    open  system_before S system_after  user_before U user_after  -> answer
@@ -10187,7 +10262,7 @@ typedef struct oct__style {
     const char *user_before, *user_after;
     const char *close;                          /* between an answer and the next turn */
     const char *stop;                           /* ends an answer when it comes as text; NULL: none */
-    const char *picture_before, *picture_after; /* around the rows of every picture or cloud */
+    const char *picture_before, *picture_after; /* tokens around the rows of every picture; or none */
     unsigned    flags;
 } oct__style;
 
@@ -10198,6 +10273,22 @@ typedef struct oct__style {
 /* The family of LLaVA v1: one system text, one space between everything, and a style's own end of an answer. */
 #define OCT__V1(name, system, end) \
     { name, system, "", "", " ", "USER: ", " ASSISTANT:", end, end, "", "", OCT__STYLE_PICTURE_LINE }
+
+/* OCTAVIUS's styles (LAMM at ea571363).  The model itself (src/model/Octavius/octavius.py prepare_generation_embedding) writes
+ *     BOS, "### Human: <Img>", the picture's rows, "</Img> PROMPT\n### Assistant:"
+ * and takes the gate of the part after the rows; the styles differ in what stands for PROMPT.  S: the system text.
+ *     bare    Q, as in training (src/model/LAMM/openlamm.py build_one_instance), where later turns follow as separate pieces:
+ *             "A\n###", "Human: Q\n### Assistant:".  A system text comes first, as in chef: training had it before "### Human:",
+ *             but then none is ever given to the model in use, other than inside PROMPT
+ *     chef    "S\n\n", "Human: Q\n### Assistant: A\n###" of each turn before, "Human: Q\n###": so the ### before Assistant is
+ *             doubled (src/ChEF/models/test_octavius.py generate_conversation_text, with the texts of conversations.py's simple_conv)
+ *     legacy  "S", "### Human: Q\n### Assistant: A\n" of each turn before, "### Human: Q\n" (src/inference_3d.py of the branch
+ *             ChEF_moe)
+ * The official code knows one picture, before all text: here those of all turns stand there, each in its tags.  Without a
+ * picture, its tags are missing and nothing else.  White space beside a tag goes (chapter 7, tags). */
+#define OCT__SIMPLE "You are a large language model that can recognize visual contents based on LLaMA architecture." \
+                    "You are designed to assist human with a variety of tasks using natural language." \
+                    "Follow the instructions carefully."
 
 static const oct__style oct__styles[] = {
     { "raw", NULL, "", "", "", "", "", "", NULL, "", "", OCT__STYLE_NO_SYSTEM },
@@ -10234,6 +10325,12 @@ static const oct__style oct__styles[] = {
     { "zephyr", NULL, "", "<|system|>\n", OCT__EOS "\n",
       "<|user|>\n", OCT__EOS "\n<|assistant|>\n", OCT__EOS "\n", NULL, "", "", OCT__STYLE_PICTURE_LINE },
     { "phi2-instruct", NULL, "", "", "\n", "Instruct: ", "\nOutput:", "\n", "\nInstruct:", "", "", OCT__STYLE_PICTURE_LINE },
+    { "bare", NULL, "### Human:", "", "\n\n", "", "\n### Assistant:", "\n###", "###", "<Img>", "</Img>",
+      OCT__STYLE_TAGGED | OCT__STYLE_PIECES },
+    { "chef", OCT__SIMPLE, "### Human:", "", "\n\n", "Human: ", "\n###\n### Assistant:", "\n###", "###", "<Img>", "</Img>",
+      OCT__STYLE_TAGGED },
+    { "legacy", OCT__SIMPLE, "### Human:", "", "", "### Human: ", "\n\n### Assistant:", "\n", "###", "<Img>", "</Img>",
+      OCT__STYLE_TAGGED },
 };
 #define OCT__N_STYLES ((int)(sizeof oct__styles / sizeof oct__styles[0]))
 
@@ -10343,12 +10440,12 @@ static oct_string oct__style_template_system(oct_string t) {
 
 /* --- rendering a turn --------------------------------------------------------------- */
 
-enum { OCT__PART_TEXT = 0, OCT__PART_IDS, OCT__PART_IMAGE, OCT__PART_POINTS };
-/* One thing that was fed, in the order of feeding. */
+enum { OCT__PART_TEXT = 0, OCT__PART_IDS, OCT__PART_IMAGE, OCT__PART_POINTS, OCT__PART_ANSWER, OCT__PARTS };
+/* One thing that was fed, in the order of feeding.  An ANSWER ends a turn of the user's. */
 typedef struct oct__part {
     int         kind;
     size_t      offset;            /* the session's: where data stand in its buffer */
-    const void *data;              /* TEXT: bytes; IDS: int32_t */
+    const void *data;              /* TEXT, ANSWER: bytes; IDS: int32_t */
     size_t      len;               /* bytes of data; IMAGE, POINTS: rows of the embedding, written as -1, -2 */
 } oct__part;
 
@@ -10358,6 +10455,8 @@ typedef struct oct__render {
     oct__buf         *ids;
     size_t            start;       /* bytes of ids before this turn */
     bool              begin;       /* nothing precedes the run, or a control token: it is encoded as a beginning */
+    bool              strip;       /* a tag precedes it: white space at its start goes */
+    size_t            suffix;      /* the id at which begins what the gate is a function of: the text after the last picture */
     oct_error        *err;
 } oct__render;
 
@@ -10367,10 +10466,10 @@ static oct_result oct__render_memory(oct__render *r) {
 /* Encodes the run collected so far. */
 static oct_result oct__render_flush(oct__render *r) {
     if (r->run.len == 0) return OCT_OK;
-    oct_result res = oct__vocab_encode(r->v, (const char *)r->run.data, r->run.len,
-                                       r->begin ? 0u : (unsigned)OCT__ENC_CONTINUE, r->ids, r->err);
+    const oct_string t = oct__tag_trim((const char *)r->run.data, r->run.len, r->strip, false);
+    oct_result res = oct__vocab_encode(r->v, t.data, t.len, r->begin ? 0u : (unsigned)OCT__ENC_CONTINUE, r->ids, r->err);
     r->run.len = 0;
-    r->begin = false;
+    r->begin = r->strip = false;
     return res;
 }
 static oct_result oct__render_plain(oct__render *r, const char *text, size_t len) {
@@ -10379,11 +10478,14 @@ static oct_result oct__render_plain(oct__render *r, const char *text, size_t len
 /* A control token; BOS not twice in a row at the beginning.  After BOS text begins, after others only in tokenizers of the
  * old kind. */
 static oct_result oct__render_id(oct__render *r, int32_t id) {
+    const bool tag = oct__vocab_is_tag(r->v, id);
+    if (tag && r->run.len) r->run.len = oct__tag_trim((const char *)r->run.data, r->run.len, false, true).len;
     oct_result res = oct__render_flush(r);
     if (res) return res;
     const size_t n = oct__ids_count(r->ids);
     if (id == r->v->bos && r->ids->len > r->start && oct__ids(r->ids)[n - 1] == id) return OCT_OK;
     r->begin = id == r->v->bos || r->v->legacy;
+    r->strip = tag;
     return oct__ids_push(r->ids, id) ? oct__render_memory(r) : OCT_OK;
 }
 
@@ -10424,32 +10526,6 @@ static oct_result oct__render_quoted(oct__render *r, oct_string t) {
     return res;
 }
 
-/* Length of the white space character that s [len >= 1] begins with, as Unicode has it; 0: none. */
-static size_t oct__space_len(const char *s, size_t len) {
-    int32_t c;
-    const int n = oct__utf8_decode(s, len, &c);
-    const bool space = (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-                       (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-    return space ? (size_t)n : 0;
-}
-static oct_string oct__trim_left(oct_string s) {
-    size_t n;
-    while (s.len > 0 && (n = oct__space_len(s.data, s.len)) > 0) {
-        s.data += n;
-        s.len -= n;
-    }
-    return s;
-}
-static oct_string oct__trim_right(oct_string s) {
-    while (s.len > 0) {
-        size_t n = 1;                            /* back to the start of the last character */
-        while (n < 4 && n < s.len && ((unsigned char)s.data[s.len - n] & 0xC0) == 0x80) n++;
-        if (oct__space_len(s.data + s.len - n, n) != n) break;
-        s.len -= n;
-    }
-    return s;
-}
-
 /* system NULL: the default of the style, or the one in the file's template if that is of this style. */
 static oct_result oct__render_system(oct__render *r, const oct__style *st, const oct__gguf *g, const oct_string *system,
                                      bool *present) {
@@ -10465,16 +10541,23 @@ static oct_result oct__render_system(oct__render *r, const oct__style *st, const
     return res ? res : oct__render_literal(r, st->system_after);
 }
 
-/* Rows of a picture or a cloud: a literal before, as many marks as it has rows, a literal after.  What follows is encoded as
- * a beginning: the official code tokenizes the text on either side of a picture by itself. */
+/* A control token by its text; a vocabulary without it goes without. */
+static oct_result oct__render_tag(oct__render *r, const char *text) {
+    const int id = oct__vocab_find(r->v, oct__str(text));
+    return oct__vocab_is_control(r->v, id) ? oct__render_id(r, id) : OCT_OK;
+}
+/* Rows of a picture or a cloud: a tag before, as many marks as it has rows, a tag after.  What follows is encoded as a
+ * beginning: the official code tokenizes the text on either side of a picture by itself. */
 static oct_result oct__render_rows(oct__render *r, const oct__style *st, const oct__part *part) {
     const int32_t mark = part->kind == OCT__PART_IMAGE ? -1 : -2;
-    oct_result res = oct__render_literal(r, st->picture_before);
+    const bool cloud_tags = mark == -2 && (st->flags & OCT__STYLE_TAGGED);
+    oct_result res = oct__render_tag(r, cloud_tags ? "<Pcl>" : st->picture_before);
     if (!res) res = oct__render_flush(r);
     for (size_t i = 0; i < part->len && !res; i++)
         if (oct__ids_push(r->ids, mark)) res = oct__render_memory(r);
     r->begin = true;
-    return res ? res : oct__render_literal(r, st->picture_after);
+    r->suffix = oct__ids_count(r->ids);
+    return res ? res : oct__render_tag(r, cloud_tags ? "</Pcl>" : st->picture_after);
 }
 
 static oct_result oct__render_ids(oct__render *r, const oct__part *part) {
@@ -10547,19 +10630,117 @@ static oct_result oct__render_turn(oct__render *r, const oct__style *st, const o
     }
     if (!res && first_turn && inside) res = oct__render_system(r, st, g, system, &has_system);
     if (!res) res = oct__render_parts(r, st, parts, n_parts, (st->flags & OCT__STYLE_TRIM) && !(inside && has_system));
-    if (!res) res = oct__render_literal(r, st->user_after);
-    return res ? res : oct__render_flush(r);
+    return res ? res : oct__render_literal(r, st->user_after);
 }
 
-/* Appends the ids of one turn to ids, up to where the answer begins; on failure ids are as before.
+/* Parts of the turn that parts begin with: up to the answer that ends it. */
+static int oct__turn_parts(const oct__part *parts, int n_parts) {
+    int n = 0;
+    while (n < n_parts && parts[n].kind != OCT__PART_ANSWER) n++;
+    return n;
+}
+/* The answers that parts begin with, as one: *n of them. */
+static oct_result oct__render_answer(oct__render *r, const oct__part *parts, int n_parts, int *n) {
+    oct_result res = OCT_OK;
+    for (*n = 0; *n < n_parts && parts[*n].kind == OCT__PART_ANSWER && !res; (*n)++)
+        res = oct__render_plain(r, (const char *)parts[*n].data, parts[*n].len);
+    return res;
+}
+
+/* Turn by turn, each answer going on where its question's turn ended. */
+static oct_result oct__render_turns(oct__render *r, const oct__style *st, const oct__gguf *g, const oct_string *system,
+                                    const oct__part *parts, int n_parts, bool first_turn, int answer) {
+    int n = 0;
+    oct_result res = answer ? oct__render_answer(r, parts, n_parts, &n) : OCT_OK;       /* more of the answer in the cache */
+    for (int i = n; (i < n_parts || i == 0) && !res; i += n) {
+        n = oct__turn_parts(parts + i, n_parts - i);
+        res = oct__render_turn(r, st, g, system, parts + i, n, first_turn && i == 0, i == 0 ? answer : OCT__ANSWER_OPEN);
+        i += n;
+        if (!res) res = oct__render_answer(r, parts + i, n_parts - i, &n);
+    }
+    return res;
+}
+
+/* --- OCTAVIUS's styles ----------------------------------------------------------------- */
+
+/* The end of a piece: what follows is encoded as a beginning. */
+static oct_result oct__render_piece(oct__render *r, const oct__style *st) {
+    oct_result res = st->flags & OCT__STYLE_PIECES ? oct__render_flush(r) : OCT_OK;
+    if (st->flags & OCT__STYLE_PIECES) r->begin = true;
+    return res;
+}
+/* The pictures of all turns, then text. */
+static oct_result oct__render_pictures(oct__render *r, const oct__style *st, const oct__part *parts, int n_parts) {
+    oct_result res = OCT_OK;
+    for (int i = 0; i < n_parts && !res; i++)
+        if (parts[i].kind == OCT__PART_IMAGE || parts[i].kind == OCT__PART_POINTS) res = oct__render_rows(r, st, &parts[i]);
+    return res;
+}
+/* One question; open: its answer is to come, or goes on. */
+static oct_result oct__render_question(oct__render *r, const oct__style *st, const oct__part *parts, int n_parts, bool later, bool open) {
+    const bool pieces = (st->flags & OCT__STYLE_PIECES) != 0;
+    oct_result res = oct__render_literal(r, later && pieces ? "Human: " : st->user_before);
+    for (int i = 0; i < n_parts && !res; i++) {
+        if (parts[i].kind == OCT__PART_TEXT) res = oct__render_plain(r, (const char *)parts[i].data, parts[i].len);
+        else if (parts[i].kind == OCT__PART_IDS) res = oct__render_ids(r, &parts[i]);
+    }
+    if (!res) res = oct__render_literal(r, open ? st->user_after : "\n### Assistant:");
+    return res ? res : oct__render_piece(r, st);
+}
+/* Questions and their answers: the first `later` says whether a turn stands before them already. */
+static oct_result oct__render_talk(oct__render *r, const oct__style *st, const oct__part *parts, int n_parts, bool later) {
+    oct_result res = OCT_OK;
+    for (int i = 0, n; (i < n_parts || i == 0) && !res; i += n) {
+        const int n_question = oct__turn_parts(parts + i, n_parts - i);
+        int end = i + n_question;
+        while (end < n_parts && parts[end].kind == OCT__PART_ANSWER) end++;
+        const bool answered = end > i + n_question;
+        res = oct__render_question(r, st, parts + i, n_question, later || i > 0, end == n_parts);
+        if (!res && answered && !(st->flags & OCT__STYLE_PIECES)) res = oct__render_plain(r, " ", 1);
+        if (!res) res = oct__render_answer(r, parts + i + n_question, n_parts - i - n_question, &n);
+        n = end - i;
+        if (!res && end < n_parts) res = oct__render_literal(r, st->close);
+        if (!res && end < n_parts) res = oct__render_piece(r, st);
+    }
+    return res;
+}
+/* A whole dialogue. */
+static oct_result oct__render_tagged(oct__render *r, const oct__style *st, const oct_string *system, const oct__part *parts, int n_parts) {
+    bool has_system = false;
+    oct_result res = r->v->add_bos && r->v->bos >= 0 ? oct__render_id(r, r->v->bos) : OCT_OK;
+    if (!res) res = oct__render_literal(r, st->open);
+    if (!res) res = oct__render_pictures(r, st, parts, n_parts);
+    if (!res) res = oct__render_flush(r);
+    if (res) return res;
+    const size_t n = oct__ids_count(r->ids);
+    if (r->suffix == 0) r->suffix = n;
+    r->begin = r->strip = true;
+    res = oct__render_system(r, st, NULL, system, &has_system);
+    return res ? res : oct__render_talk(r, st, parts, n_parts, false);
+}
+/* What follows a dialogue that stands in the cache as it is.  The official code has no such thing. */
+static oct_result oct__render_tagged_on(oct__render *r, const oct__style *st, const oct__part *parts, int n_parts, int answer) {
+    int n = 0;
+    oct_result res = answer ? oct__render_answer(r, parts, n_parts, &n) : OCT_OK;
+    if (res || n == n_parts) return res ? res : oct__render_flush(r);
+    const bool closed = answer == OCT__ANSWER_STOPPED && n == 0 && strstr(st->close, st->stop);     /* a ### of the model's own */
+    if (answer && !closed) res = oct__render_literal(r, st->close);
+    if (!res) res = oct__render_piece(r, st);
+    if (!res) res = oct__render_pictures(r, st, parts + n, n_parts - n);
+    return res ? res : oct__render_talk(r, st, parts + n, n_parts - n, true);
+}
+
+/* Appends the ids of a dialogue to ids, up to where its last answer begins, or to the end of what is given of it; on failure
+ * ids are as before.
  *   g            for the default system text that the file's template holds; may be NULL
  *   system       NULL: default; empty: none.  Used in the first turn
  *   first_turn   nothing is in the cache: BOS (where the file or the style has one) and the system text come first
  *   answer       OCT__ANSWER_...: where the cache ends in an answer, its end token was not computed and the style's close
- *                comes first */
+ *                comes first
+ *   suffix       in: where the gate's text begins, if that is in the cache; out: where it does.  May be NULL */
 static oct_result oct__style_render_for(const oct__style *st, const oct__gguf *g, const oct__vocab *v,
                                         const oct_string *system, const oct__part *parts, int n_parts, bool first_turn,
-                                        int answer, oct__buf *ids, oct_error *err) {
+                                        int answer, oct__buf *ids, size_t *suffix, oct_error *err) {
     oct__render r;
     memset(&r, 0, sizeof r);
     r.v = v;
@@ -10567,10 +10748,16 @@ static oct_result oct__style_render_for(const oct__style *st, const oct__gguf *g
     r.run.allocator = ids->allocator;
     r.start = ids->len;
     r.begin = first_turn;
+    r.suffix = suffix ? *suffix : 0;
     r.err = err;
-    oct_result res = oct__render_turn(&r, st, g, system, parts, n_parts, first_turn, answer);
+    const bool tagged = (st->flags & OCT__STYLE_TAGGED) != 0;
+    oct_result res = !tagged ? oct__render_turns(&r, st, g, system, parts, n_parts, first_turn, answer) :
+                     first_turn ? oct__render_tagged(&r, st, system, parts, n_parts) :
+                                  oct__render_tagged_on(&r, st, parts, n_parts, answer);
+    if (!res) res = oct__render_flush(&r);
     oct__buf_free(&r.run);
     if (res) ids->len = r.start;
+    else if (suffix) *suffix = r.suffix;
     return res;
 }
 
@@ -11455,7 +11642,7 @@ static oct_result oct__feed_render(oct_session *s, oct_error *err) {
     const int answer = !open ? OCT__ANSWER_NONE : stopped ? OCT__ANSWER_STOPPED : OCT__ANSWER_OPEN;
     s->turn.len = 0;
     return oct__style_render_for(s->style, &s->model->gguf, &s->model->vocab, s->system.data ? &s->system : NULL, parts,
-                                 (int)n, s->n_past == 0 && s->last < 0, answer, &s->turn, err);
+                                 (int)n, s->n_past == 0 && s->last < 0, answer, &s->turn, NULL, err);
 }
 
 /* A part that could not be rendered goes again; what was there has been rendered before. */

@@ -107,7 +107,7 @@ static void dlg_turn(dlg_rig *r, const oct__style *st, const char *system, const
     const oct__part part = dlg_part(OCT__PART_TEXT, user, strlen(user));
     oct_error err;
     err.message[0] = 0;
-    if (oct__style_render_for(st, &r->g, &r->v, system ? &s : NULL, &part, 1, first != 0, first == 0, &r->ids, &err))
+    if (oct__style_render_for(st, &r->g, &r->v, system ? &s : NULL, &part, 1, first != 0, first == 0, &r->ids, NULL, &err))
         CHECK_STR(err.message, "");
 }
 /* The answer as the model would give it. */
@@ -255,7 +255,7 @@ static const char *dlg_mixed(dlg_rig *r, const char *style, const char *parts) {
         p += len ? len : 1;
     }
     r->ids.len = 0;
-    CHECK_INT(oct__style_render_for(oct__style_find(style), NULL, &r->v, &none, list, n, true, false, &r->ids, NULL), OCT_OK);
+    CHECK_INT(oct__style_render_for(oct__style_find(style), NULL, &r->v, &none, list, n, true, false, &r->ids, NULL, NULL), OCT_OK);
     return dlg_text(r);
 }
 /* As the official programs write it: <image>, a line break, the question.  Elsewhere nothing is added to what was fed. */
@@ -284,7 +284,7 @@ TEST(dialogue, pictures_stand_where_they_were_fed) {
         const oct__part parts[3] = { dlg_part(OCT__PART_TEXT, "", 0), dlg_part(OCT__PART_IMAGE, NULL, 1), dlg_part(OCT__PART_TEXT, "", 0) };
         for (int n = 2; n <= 3; n++) {
             r.ids.len = 0;
-            CHECK_INT(oct__style_render_for(oct__style_find("v1"), NULL, &r.v, &none, parts, n, true, false, &r.ids, NULL), OCT_OK);
+            CHECK_INT(oct__style_render_for(oct__style_find("v1"), NULL, &r.v, &none, parts, n, true, false, &r.ids, NULL, NULL), OCT_OK);
             CHECK_STR(dlg_text(&r), "<s>USER: @ ASSISTANT:");
         }
     }
@@ -307,7 +307,7 @@ TEST(dialogue, a_stop_string_in_the_cache_is_not_written_again) {
             const oct__style *st = oct__style_find(cases[i][0]);
             r.ids.len = 0;
             const int answer = stopped ? OCT__ANSWER_STOPPED : OCT__ANSWER_OPEN;
-            CHECK_INT(oct__style_render_for(st, NULL, &r.v, NULL, &part, 1, false, answer, &r.ids, NULL), OCT_OK);
+            CHECK_INT(oct__style_render_for(st, NULL, &r.v, NULL, &part, 1, false, answer, &r.ids, NULL, NULL), OCT_OK);
             CHECK_STR(dlg_text(&r), cases[i][stopped ? 2 : 3]);
             CHECK(strstr(cases[i][1], st->stop) != NULL);
         }
@@ -331,7 +331,7 @@ TEST(dialogue, bos_once) {
             CHECK(strncmp(r.text, "<s><s>", 6) != 0);
             if (i == 0) {                                             /* raw: the caller's own BOS takes the place of ours */
                 r.ids.len = 0;
-                CHECK_INT(oct__style_render_for(oct__style_find("raw"), NULL, &r.v, NULL, &ids, 1, true, false, &r.ids, NULL), OCT_OK);
+                CHECK_INT(oct__style_render_for(oct__style_find("raw"), NULL, &r.v, NULL, &ids, 1, true, false, &r.ids, NULL, NULL), OCT_OK);
                 CHECK_STR(dlg_text(&r), "<s>A");
             }
         }
@@ -388,7 +388,7 @@ TEST(dialogue, ids_equal_the_whole_prompt) {
         oct__buf ids;
         memset(&ids, 0, sizeof ids);
         ids.allocator = &m->desc.allocator;
-        CHECK_INT(oct__style_render_for(oct__style_find(cases[i].style), NULL, &m->vocab, &system, &part, 1, true, false, &ids, &err), OCT_OK);
+        CHECK_INT(oct__style_render_for(oct__style_find(cases[i].style), NULL, &m->vocab, &system, &part, 1, true, false, &ids, NULL, &err), OCT_OK);
         CHECK_INT(oct_tokenize(m, cases[i].whole, strlen(cases[i].whole), OCT_TEXT_SPECIAL | OCT_TEXT_BOS, want, 256, &n, &err), OCT_OK);
         if (CHECK_INT(oct__ids_count(&ids), n)) CHECK(memcmp(ids.data, want, n * sizeof *want) == 0);
         oct__buf_free(&ids);
@@ -432,7 +432,7 @@ static void dlg_official_turn(dlg_rig *r, const oct__vocab *v, const oct__style 
             if (leads && *text == '\n') text++;
         }
     }
-    CHECK_INT(oct__style_render_for(st, NULL, v, NULL, parts, n, first != 0, first == 0, &r->ids, NULL), OCT_OK);
+    CHECK_INT(oct__style_render_for(st, NULL, v, NULL, parts, n, first != 0, first == 0, &r->ids, NULL, NULL), OCT_OK);
 }
 static int dlg_ids_are(const dlg_rig *r, char **line) {
     size_t n = 0;

@@ -49,4 +49,7 @@
 #  if __has_include("test_vision.c")
 #    include "test_vision.c"
 #  endif
+#  if __has_include("test_octavius.c")
+#    include "test_octavius.c"
+#  endif
 #endif
