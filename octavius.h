@@ -443,6 +443,51 @@ OCT_API oct_result oct_prefill(oct_session *s, oct_error *err);
 /* Draws one token.  After is_end, feed the next turn.  CONTEXT: no room for another position. */
 OCT_API oct_result oct_next(oct_session *s, oct_token *out, oct_error *err);
 
+/* --- boxes in an answer ------------------------------------------------------
+ * A detection model writes boxes as "[x1, y1, x2, y2]", from 0 to 1 of what its encoder saw, in sentences that name the object.
+ * A reader takes the text piece by piece, as oct_next gives it, and hands out each box when its sentence has ended, in pixels
+ * of the picture; and each thing that looks like a box but is none, with the reason.  It reads whatever OCTAVIUS's official
+ * evaluator reads, and more: several boxes in a sentence, round brackets, missing ones, corners in the wrong order, values a
+ * little outside.  Nothing is allocated, and no text is an error. */
+
+enum {                            /* bytes */
+    OCT_BOX_LABEL    = 64,        /* of a label with its NUL; a longer one is cut */
+    OCT_BOX_TEXT     = 128,       /* of a box as it was written, likewise */
+    OCT_BOX_SENTENCE = 2048       /* of a sentence; a longer one is read in parts */
+};
+typedef enum oct_drop {
+    OCT_DROP_NONE = 0,
+    OCT_DROP_COUNT,               /* not four numbers */
+    OCT_DROP_NUMBER,              /* something that is no number among them */
+    OCT_DROP_BRACKET,             /* it is not closed */
+    OCT_DROP_CUT,                 /* the answer ends inside it */
+    OCT_DROP_ORDER,               /* inverted on one axis: on both, the corners are swapped */
+    OCT_DROP_RANGE,               /* numbers far outside 0 to 1, as pixels are */
+    OCT_DROP_OUTSIDE              /* nothing of it lies in the picture, but in the padding or beyond */
+} oct_drop;
+OCT_API const char *oct_drop_reason(oct_drop drop);        /* in words; never NULL */
+
+typedef struct oct_box {
+    float    x1, y1, x2, y2;              /* pixels from the picture's top left corner: 0 <= x1 <= x2 <= width, y likewise */
+    char     label[OCT_BOX_LABEL];        /* "" where the sentence names nothing */
+    oct_drop dropped;                     /* not OCT_DROP_NONE: this is no box, and its numbers are 0 */
+    char     text[OCT_BOX_TEXT];          /* as it was written */
+    size_t   at;                          /* where in the answer: bytes before it */
+} oct_box;
+typedef struct oct_boxes {                /* a reader: yours to place, its fields are not */
+    double   scale[2], shift[2], size[2]; /* pixels = number * scale + shift; width and height */
+    size_t   len, ready, used, from, at;
+    int      nth, last;
+    char     sentence[OCT_BOX_SENTENCE];
+} oct_boxes;
+
+/* width, height: of the picture as it was fed (upright, if it was).  m: the model that answers, because boxes are fractions of
+ * what its encoder saw, squashed, padded or cropped; NULL: of the whole picture. */
+OCT_API oct_result oct_boxes_begin(oct_boxes *b, const oct_model *m, int width, int height, oct_error *err);
+/* Reads on in *text, which moves past what was read.  1: here is a box or what was dropped, call again; 0: all was read.
+ * text NULL: the answer is over; call until 0, then the reader is ready for another answer. */
+OCT_API int        oct_boxes_next(oct_boxes *b, oct_string *text, oct_box *out);
+
 /* --- query, rewind, keep --------------------------------------------------- */
 
 OCT_API int            oct_session_position(const oct_session *s);             /* positions in the cache */
@@ -10874,7 +10919,441 @@ static bool oct__stream_valid(const oct__stream *st) {
  * From the text of an answer to boxes in the picture's pixels, while the text
  * still comes; and, where the session asks for it, the rule that lets a box
  * that was begun end in no other way than as four numbers.
+ *
+ * The text is taken apart as the official evaluator (ChEF's LAMM_Detection)
+ * does it: a sentence ends at ". ", its category is found by eight patterns, the
+ * last one that matches counts.  That one takes the first box of a sentence, in
+ * square brackets and with a category, and passes over all else without a word;
+ * this one takes every box that it can make out, and tells what it could not.
  */
+
+/* --- labels: the evaluator's patterns ------------------------------------------- */
+
+/* A sentence, or a part of one.  ends: a full stop follows, which is not in it.  last: of the answer; cut: and it has no
+ * full stop. */
+typedef struct oct__sentence { const char *s; size_t n; bool ends, last, cut; } oct__sentence;
+
+static bool oct__box_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static bool oct__box_digit(char c) { return c >= '0' && c <= '9'; }
+static bool oct__box_word(char c) { return oct__box_digit(c) || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c & 0x80); }
+
+static bool oct__box_here(const oct__sentence *t, size_t at, const char *word) {
+    const size_t len = strlen(word);
+    return at <= t->n && len <= t->n - at && memcmp(t->s + at, word, len) == 0;
+}
+
+/* A category stands between one of two beginnings and the first of some ends, or, where greedy, the last place of its one
+ * end.  At least one byte lies between. */
+typedef struct oct__box_pattern { const char *begin[2], *end[5]; bool greedy; } oct__box_pattern;
+
+/* Where the category that begins at `from` ends; 0: nowhere. */
+static size_t oct__box_pattern_end(const oct__sentence *t, const oct__box_pattern *p, size_t from) {
+    if (p->greedy) {
+        for (size_t at = t->n; at > from; at--)
+            if (oct__box_here(t, at, p->end[0])) return at;
+        return 0;
+    }
+    for (size_t at = from + 1; at < t->n; at++)
+        for (int i = 0; i < 5 && p->end[i]; i++)
+            if (oct__box_here(t, at, p->end[i])) return at;
+    bool stop = false;
+    for (int i = 0; i < 5 && p->end[i]; i++) stop = stop || p->end[i][0] == '.';
+    return stop && t->ends && t->n > from ? t->n : 0;
+}
+/* The leftmost beginning decides: where it has no end, one further right has none either. */
+static bool oct__box_pattern_find(const oct__sentence *t, const oct__box_pattern *p, size_t *from, size_t *to) {
+    for (size_t at = 0; at < t->n; at++)
+        for (int i = 0; i < 2 && p->begin[i]; i++) {
+            if (t->s[at] != p->begin[i][0] || !oct__box_here(t, at, p->begin[i])) continue;
+            *from = at + strlen(p->begin[i]);
+            *to = oct__box_pattern_end(t, p, *from);
+            return *to != 0;
+        }
+    return false;
+}
+static oct_string oct__box_trim(const char *s, size_t n) {
+    oct_string v;
+    while (n > 0 && oct__box_space(s[n - 1])) n--;
+    while (n > 0 && oct__box_space(s[0])) s++, n--;
+    v.data = s;
+    v.len = n;
+    return v;
+}
+/* The category that a sentence names.  One with a bracket in it is a pattern gone astray. */
+static bool oct__box_category(const oct__sentence *t, oct_string *out) {
+    static const oct__box_pattern patterns[] = {
+        { { "The ", NULL }, { "object", NULL, NULL, NULL, NULL }, false },
+        { { "classified as ", NULL }, { " is", " and", " within", ",", "." }, false },
+        { { "categorized as ", NULL }, { " can", " at", ",", ".", NULL }, false },
+        { { "belongs to the category of ", "belonging to the category of " }, { " at", ",", ".", NULL, NULL }, false },
+        { { "belongs to the ", "belonging to the " }, { " category", NULL, NULL, NULL, NULL }, true },
+        { { "falls under the category of ", NULL }, { ",", ".", NULL, NULL, NULL }, false },
+        { { "falls under the ", NULL }, { " category", NULL, NULL, NULL, NULL }, true },
+        { { "its category is ", NULL }, { ",", ".", NULL, NULL, NULL }, false }
+    };
+    for (size_t i = sizeof patterns / sizeof patterns[0]; i-- > 0; ) {
+        size_t from, to;
+        if (!oct__box_pattern_find(t, &patterns[i], &from, &to)) continue;
+        *out = oct__box_trim(t->s + from, to - from);
+        if (!memchr(out->data, '[', out->len)) return true;
+    }
+    return false;
+}
+/* "dog: [...]": what stands before the colon, back to where something else was said. */
+static bool oct__box_named(const oct__sentence *t, size_t box, oct_string *out) {
+    size_t to = box;
+    while (to > 0 && (t->s[to - 1] == ' ' || t->s[to - 1] == '*')) to--;
+    if (to == 0 || t->s[--to] != ':') return false;
+    size_t from = to;
+    while (from > 0 && !strchr("\n,;.:[]()", t->s[from - 1])) from--;
+    while (from < to && strchr(" *-_\"'`#", t->s[from])) from++;
+    while (to > from && strchr(" *_\"'`", t->s[to - 1])) to--;
+    *out = oct__box_trim(t->s + from, to - from);
+    return out->len > 0;
+}
+
+/* --- numbers and brackets -------------------------------------------------------------- */
+
+/* A decimal number at s[*at], by itself: a letter, a digit or a point right after it makes it none; a full stop as the last
+ * byte is the sentence's.  Not by strtod, which asks the locale. */
+static bool oct__box_number(const oct__sentence *t, size_t *at, double *out) {
+    size_t i = *at, digits = 0;
+    double v = 0.0, unit = 1.0;
+    int e = 0;
+    const bool minus = i < t->n && t->s[i] == '-';
+    if (i < t->n && (t->s[i] == '-' || t->s[i] == '+')) i++;
+    for (; i < t->n && oct__box_digit(t->s[i]); i++, digits++) v = v * 10.0 + (t->s[i] - '0');
+    if (i < t->n && t->s[i] == '.')
+        for (i++; i < t->n && oct__box_digit(t->s[i]); i++, digits++)
+            if (unit < 1e15) {                             /* what follows changes no pixel */
+                v = v * 10.0 + (t->s[i] - '0');
+                unit *= 10.0;
+            }
+    if (digits == 0) return false;
+    if (i + 1 < t->n && (t->s[i] | 32) == 'e') {           /* 5e-2 */
+        const bool down = t->s[i + 1] == '-';
+        const size_t first = i + 1 + (size_t)(down || t->s[i + 1] == '+');
+        for (i = first; i < t->n && oct__box_digit(t->s[i]); i++) e = OCT__MIN(e * 10 + (t->s[i] - '0'), 400);
+        if (i == first) return false;
+        for (; e > 0; e--) v = down ? v / 10.0 : v * 10.0;
+    }
+    if (i < t->n && (oct__box_word(t->s[i]) || t->s[i] == '%' || (t->s[i] == '.' && i + 1 < t->n))) return false;
+    v /= unit;                                             /* two exact numbers: the quotient is the nearest double */
+    *out = minus ? -v : v;
+    *at = i;
+    return true;
+}
+
+/* Something that may be a box, or several. */
+enum { OCT__QUAD_MAX = 64 };
+typedef struct oct__quad {
+    size_t   from, to;             /* in the sentence */
+    int      n;                    /* numbers */
+    double   v[OCT__QUAD_MAX];
+    oct_drop drop;
+} oct__quad;
+
+static void oct__quad_put(oct__quad *q, double v) {
+    if (q->n < OCT__QUAD_MAX) q->v[q->n] = v;
+    q->n++;
+}
+/* Numbers with commas, semicolons or white space between them, each maybe after a name ("x1="), up to something else. */
+static size_t oct__quad_numbers(const oct__sentence *t, size_t at, oct__quad *q) {
+    bool apart = true;
+    for (;;) {
+        double v;
+        for (; at < t->n && (oct__box_space(t->s[at]) || t->s[at] == ',' || t->s[at] == ';'); at++) apart = true;
+        size_t i = at;
+        while (i < t->n && oct__box_word(t->s[i])) i++;
+        if (i > at && i < t->n && (t->s[i] == '=' || t->s[i] == ':')) {
+            for (i++; i < t->n && t->s[i] == ' '; i++) {}
+        } else {
+            i = at;
+        }
+        if (!apart || !oct__box_number(t, &i, &v)) return at;
+        oct__quad_put(q, v);
+        at = i;
+        apart = false;
+    }
+}
+/* Without brackets: four numbers from 0 to 1, one of them with a point, commas between; or any, if "]" follows. */
+static bool oct__quad_bare(const oct__sentence *t, size_t at, oct__quad *q) {
+    double v;
+    size_t i = at;
+    bool point = false, unit = true;
+    q->from = at;
+    q->n = 0;
+    q->drop = OCT_DROP_NONE;
+    while (oct__box_number(t, &i, &v)) {
+        oct__quad_put(q, v);
+        unit = unit && v >= 0.0 && v <= 1.0;
+        q->to = i;
+        while (i < t->n && t->s[i] == ' ') i++;
+        if (i == t->n || t->s[i] != ',') break;
+        for (i++; i < t->n && t->s[i] == ' '; i++) {}
+    }
+    if (q->n == 0) return false;
+    for (size_t j = at; j < q->to; j++) point = point || t->s[j] == '.';
+    if (q->to < t->n && t->s[q->to] == ']') {
+        q->to++;
+        return q->n > 1;
+    }
+    return q->n == 4 && unit && point;
+}
+/* Four numbers and then the end of the sentence: whole if the last has a point, and the answer did not end there by itself. */
+static bool oct__quad_whole(const oct__sentence *t, size_t end) {
+    size_t i = end;
+    if (end < t->n) return true;
+    while (i > 0 && oct__box_digit(t->s[i - 1])) i--;
+    return !t->cut && i > 0 && t->s[i - 1] == '.';
+}
+/* At a bracket.  False: what it holds is no box and does not look like one. */
+static bool oct__quad_group(const oct__sentence *t, size_t at, oct__quad *q) {
+    const bool square = t->s[at] == '[';
+    q->from = at;
+    q->n = 0;
+    q->drop = OCT_DROP_NONE;
+    const size_t after = q->to = oct__quad_numbers(t, at + 1, q);
+    if (after < t->n && (t->s[after] == ']' || t->s[after] == ')')) {
+        q->to = after + 1;
+        return q->n > (square ? 0 : 1);
+    }
+    if (!square) return false;
+    size_t end = after, digits = 0, commas = 0;
+    while (end < t->n && end - at < 256 && t->s[end] != '[' && t->s[end] != ']') end++;
+    if (end < t->n && t->s[end] == ']') {                 /* something else between the brackets */
+        oct__sentence inner = *t;
+        inner.n = end;
+        for (size_t i = at + 1; i < end; i++)
+            if (!oct__box_word(t->s[i - 1]) && t->s[i - 1] != '.' && oct__quad_bare(&inner, i, q) && q->n == 4) {
+                q->from = at;
+                q->to = end + 1;
+                return true;
+            }
+        for (size_t i = at + 1; i < end; i++) {
+            digits += oct__box_digit(t->s[i]);
+            commas += t->s[i] == ',';
+        }
+        q->from = at;
+        q->to = end + 1;
+        q->n = 0;
+        q->drop = OCT_DROP_NUMBER;
+        return digits > 0 || commas == 3;
+    }
+    if (q->n == 4 && oct__quad_whole(t, after)) return true;
+    end = t->n;
+    while (end > after && strchr(" .,+-0123456789", t->s[end - 1])) end--;
+    q->drop = t->last && end == after ? OCT_DROP_CUT : OCT_DROP_BRACKET;
+    if (q->drop == OCT_DROP_CUT) q->to = t->n;
+    return q->n > 0 || q->drop == OCT_DROP_CUT;
+}
+/* The next of them at or after from. */
+static bool oct__quad_find(const oct__sentence *t, size_t from, oct__quad *q) {
+    for (size_t at = from; at < t->n; at++) {
+        const char c = t->s[at], before = at > 0 ? t->s[at - 1] : ' ';
+        if (c == '[' || c == '(') {
+            if (!oct__quad_group(t, at, q)) continue;
+            if (q->n != 2 || q->drop) return true;
+            oct__quad next;                                /* two corners, each in brackets of its own */
+            for (size_t i = q->to; i < t->n; i++)
+                if ((t->s[i] == '[' || t->s[i] == '(') && oct__quad_group(t, i, &next)) {
+                    if (next.n != 2 || next.drop) return true;
+                    oct__quad_put(q, next.v[0]);
+                    oct__quad_put(q, next.v[1]);
+                    q->to = next.to;
+                    return true;
+                }
+            return true;
+        }
+        if ((!oct__box_digit(c) && c != '.' && c != '-') || oct__box_word(before) || before == '.' || before == '-') continue;
+        if (oct__quad_bare(t, at, q)) return true;
+        if (q->n > 0) at = q->to - 1;
+    }
+    return false;
+}
+
+/* --- the reader ---------------------------------------------------------------------------- */
+
+OCT_API const char *oct_drop_reason(oct_drop drop) {
+    switch (drop) {
+        case OCT_DROP_NONE: return "";
+        case OCT_DROP_COUNT: return "not four numbers";
+        case OCT_DROP_NUMBER: return "not a number";
+        case OCT_DROP_BRACKET: return "no closing bracket";
+        case OCT_DROP_CUT: return "the answer ends inside it";
+        case OCT_DROP_ORDER: return "inverted on one axis";
+        case OCT_DROP_RANGE: return "not from 0 to 1";
+        case OCT_DROP_OUTSIDE: return "outside the picture";
+    }
+    return "unknown reason";
+}
+
+/* A copy of text in out [cap], cut between characters; what is no character, or a control character, becomes a blank. */
+static void oct__box_copy(char *out, size_t cap, const char *s, size_t n) {
+    size_t len = 0;
+    int32_t cp;
+    for (size_t i = 0; i < n; ) {
+        const size_t step = (size_t)oct__utf8_decode(s + i, n - i, &cp);
+        if (len + step >= cap) break;
+        if (cp < 0x20 || (cp >= 0x7F && cp < 0xA0)) {
+            out[len++] = ' ';
+        } else {
+            memcpy(out + len, s + i, step);
+            len += step;
+        }
+        i += step;
+    }
+    out[len] = 0;
+}
+
+/* Pixels of the picture from fractions of the square that the encoder takes.  prep NULL: of the picture. */
+static void oct__boxes_begin(oct_boxes *b, const oct__image_prep *prep, int width, int height) {
+    memset(b, 0, sizeof *b);
+    b->size[0] = b->scale[0] = (double)width;
+    b->size[1] = b->scale[1] = (double)height;
+    if (!prep) return;
+    oct_image image;
+    oct__canvas c;
+    memset(&image, 0, sizeof image);
+    image.width = width;
+    image.height = height;
+    oct__canvas_init(&c, &image, prep);
+    const bool crop = prep->resize == OCT__RESIZE_CROP || (prep->side && prep->side != prep->size);
+    const double of_w = (double)c.width / (double)c.out_w, of_h = (double)c.height / (double)c.out_h;
+    b->scale[0] = of_w * (double)(crop ? prep->size : (int)c.out_w);
+    b->scale[1] = of_h * (double)(crop ? prep->size : (int)c.out_h);
+    b->shift[0] = of_w * (double)(crop ? c.crop_x : 0) - (double)c.left;
+    b->shift[1] = of_h * (double)(crop ? c.crop_y : 0) - (double)c.top;
+}
+
+/* Four numbers as written become a box, or a reason. */
+static void oct__box_place(const oct_boxes *b, const double *v /* [4] */, oct_box *out) {
+    double p[4];
+    const bool x = v[0] > v[2], y = v[1] > v[3], swap = x && y;
+    for (int i = 0; i < 4; i++) {
+        if (!(v[i] >= -0.5 && v[i] <= 1.5)) {
+            out->dropped = OCT_DROP_RANGE;
+            return;
+        }
+        p[i] = v[swap ? i ^ 2 : i] * b->scale[i & 1] + b->shift[i & 1];
+    }
+    if (x != y) {
+        out->dropped = OCT_DROP_ORDER;
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (p[i] > b->size[i] || p[i + 2] < 0.0 || (p[i] < p[i + 2] && (p[i] == b->size[i] || p[i + 2] == 0.0))) {
+            out->dropped = OCT_DROP_OUTSIDE;
+            return;
+        }
+        p[i] = OCT__MAX(p[i], 0.0);
+        p[i + 2] = OCT__MIN(p[i + 2], b->size[i]);
+    }
+    out->x1 = (float)p[0];
+    out->y1 = (float)p[1];
+    out->x2 = (float)p[2];
+    out->y2 = (float)p[3];
+}
+
+/* What the sentence calls the box q: by what stands nearest to it first, that is between the box before and the box after. */
+static bool oct__box_label(const oct__sentence *t, bool first, const oct__quad *q, bool near, oct_string *out) {
+    oct__quad next;
+    oct__sentence part = *t;
+    const bool more = oct__quad_find(t, q->to, &next);
+    const size_t from = first ? 0 : q->from;
+    part.s += from;
+    part.n = (more ? next.from : t->n) - from;
+    part.ends = t->ends && !more;
+    if (oct__box_category(&part, out) || oct__box_named(t, q->from, out)) return true;
+    return !near && oct__box_category(t, out);
+}
+
+/* The sentence that is to be read next: without white space around it, and without its full stop. */
+static oct__sentence oct__boxes_sentence(const oct_boxes *b, size_t n) {
+    oct__sentence t;
+    while (n > 0 && oct__box_space(b->sentence[n - 1])) n--;
+    t.cut = b->last && !(n > 0 && b->sentence[n - 1] == '.');
+    t.last = b->last != 0;
+    if (b->last && !t.cut) n--;
+    t.s = b->sentence;
+    t.n = n;
+    t.ends = true;
+    return t;
+}
+/* Gives the next item of the sentence at hand; false: there is none. */
+static bool oct__boxes_item(oct_boxes *b, oct_box *out) {
+    const oct__sentence t = oct__boxes_sentence(b, b->ready);
+    oct__quad q;
+    oct_string label;
+    if (!oct__quad_find(&t, b->from, &q)) return false;
+    memset(out, 0, sizeof *out);
+    out->at = b->at + q.from;
+    out->dropped = q.drop;
+    oct__box_copy(out->text, sizeof out->text, t.s + q.from, q.to - q.from);
+    if (oct__box_label(&t, b->from == 0, &q, false, &label)) oct__box_copy(out->label, sizeof out->label, label.data, label.len);
+    if (!q.drop && (q.n % 4 != 0 || q.n > OCT__QUAD_MAX)) out->dropped = OCT_DROP_COUNT;
+    if (!out->dropped) {
+        oct__box_place(b, q.v + 4 * b->nth, out);
+        if (4 * ++b->nth < q.n) return true;
+    }
+    b->nth = 0;
+    b->from = q.to;
+    return true;
+}
+/* A line has ended: whether all boxes in it are closed and named, so that nothing that follows would change them. */
+static bool oct__boxes_settled(const oct_boxes *b) {
+    oct__sentence t = oct__boxes_sentence(b, b->len);
+    oct__quad q;
+    oct_string label;
+    size_t from = 0;
+    t.ends = false;
+    t.cut = t.last = true;
+    for (; oct__quad_find(&t, from, &q); from = q.to)
+        if (q.drop == OCT_DROP_CUT || q.n == 2 || !oct__box_label(&t, from == 0, &q, true, &label)) return false;
+    return from > 0;
+}
+static void oct__boxes_byte(oct_boxes *b, char c) {
+    b->sentence[b->len++] = c;
+    const size_t n = b->len;
+    if (c == ' ' && n >= 2 && b->sentence[n - 2] == '.') {
+        b->ready = n - 2;
+        b->used = n;
+    } else if (c == '\n' && oct__boxes_settled(b)) {
+        b->ready = b->used = n;
+    } else if (n == OCT_BOX_SENTENCE) {                    /* too long: what may be a box at its end stays for the next part */
+        size_t open = n;
+        while (open > n - 256 && b->sentence[open - 1] != '[') open--;
+        b->ready = b->used = open > n - 256 ? open - 1 : n;
+    }
+}
+/* The sentence at hand is done with: what follows it moves to the front. */
+static void oct__boxes_done(oct_boxes *b) {
+    b->len -= b->used;
+    b->at += b->used;
+    memmove(b->sentence, b->sentence + b->used, b->len);
+    b->from = b->ready = b->used = 0;
+}
+
+OCT_API int oct_boxes_next(oct_boxes *b, oct_string *text, oct_box *out) {
+    if (!b || !out) return 0;
+    for (;;) {
+        if (b->ready && oct__boxes_item(b, out)) return 1;
+        if (b->used) oct__boxes_done(b);
+        if (!text && b->len) {
+            b->last = 1;
+            b->ready = b->used = b->len;
+        } else if (!text) {
+            b->last = 0;
+            b->at = 0;
+            return 0;
+        } else if (text->len == 0) {
+            return 0;
+        } else {
+            oct__boxes_byte(b, *text->data++);
+            text->len--;
+        }
+    }
+}
 
 /* ==========================================================================
  * MARK: - 18. drawing
@@ -12005,6 +12484,14 @@ OCT_API oct_result oct_next(oct_session *s, oct_token *out, oct_error *err) {
     const int len = oct__vocab_piece(&s->model->vocab, id, false, s->piece, sizeof s->piece);
     if (oct__stream_push(&s->stream, s->piece, (size_t)OCT__MIN(len, (int)sizeof s->piece), &text)) s->end = OCT_END_STOP;
     return oct__next_give(out, id, text);
+}
+
+OCT_API oct_result oct_boxes_begin(oct_boxes *b, const oct_model *m, int width, int height, oct_error *err) {
+    if (!b) return oct__fail(err, OCT_E_ARG, "boxes is NULL");
+    if (width < 1 || height < 1 || width > OCT__MAX_SIDE || height > OCT__MAX_SIDE)
+        return oct__fail(err, OCT_E_ARG, "picture: %d x %d, expected sides from 1 to %d", width, height, OCT__MAX_SIDE);
+    oct__boxes_begin(b, m && m->vit.present ? &m->vit.prep : NULL, width, height);
+    return OCT_OK;
 }
 
 /* --- query ---------------------------------------------------------------------------------- */

@@ -52,4 +52,7 @@
 #  if __has_include("test_octavius.c")
 #    include "test_octavius.c"
 #  endif
+#  if __has_include("test_boxes.c")
+#    include "test_boxes.c"
+#  endif
 #endif
