@@ -18,7 +18,9 @@ static const char help_text[] =
     "usage: octavius-convert [SRC] [options] -o FILE.gguf\n"
     "\n"
     "SRC is a folder with config.json, tokenizer and weights (safetensors or PyTorch files, single or sharded):\n"
-    "LLaMA, Vicuna, Mistral, Phi-2, StableLM, Qwen, Qwen2; LLaVA-1.5; MoE-LLaVA.  Without it, the vision tower alone.\n"
+    "LLaMA, Vicuna, Mistral, Phi-2, StableLM, Qwen, Qwen2; LLaVA-1.5; MoE-LLaVA; or the delta file of an OCTAVIUS, with --base.\n"
+    "Without it, the parts named by --vision alone.\n"
+    "  --base D             OCTAVIUS: the folder of the language model that SRC was trained on, which may be a MoE-LLaVA\n"
     "  --vision P           the vision tower: CLIP or SigLIP (a folder), OpenAI's archive, or timm's plain ViT (a file)\n"
     "  --type T             f32 f16 bf16 q8_0 q5_0 q4_0 q4_k q5_k q6_k; default: f16.  Norms, biases and routers stay f32\n"
     "  --tensor-type PAT=T  another type for tensors of that name in the output; * stands for any text; may be repeated\n"
@@ -33,7 +35,7 @@ static const char help_text[] =
 enum { LISTED = 64 };
 typedef struct setting { const char *key, *value; bool used; } setting;
 typedef struct args {
-    const char *source, *vision, *out;
+    const char *source, *base, *vision, *out;
     const char *ignored[LISTED];
     setting     set[LISTED];
     int         n_ignored, n_set, force;
@@ -58,6 +60,13 @@ static int parse_listed(args *a, const char *name, char *value) {
     a->set[a->n_set++].value = equals + 1;
     return EXIT_OK;
 }
+/* Where the value of an option is kept; NULL: not such an option. */
+static const char **parse_place(args *a, const char *name) {
+    return strcmp(name, "--vision") == 0 ? &a->vision
+           : strcmp(name, "--base") == 0 ? &a->base
+           : strcmp(name, "-o") == 0     ? &a->out
+                                         : NULL;
+}
 static int parse(args *a, int argc, char **argv) {
     static const char *const listed = " --tensor-type --ignore --set ";
     memset(a, 0, sizeof *a);
@@ -65,20 +74,20 @@ static int parse(args *a, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *found = strstr(listed, name);
         const bool is_listed = name[0] == '-' && found && found[-1] == ' ' && found[strlen(name)] == ' ';
+        const char **place = parse_place(a, name);
         if (strcmp(name, "--force") == 0) {
             a->force = 1;
-        } else if (is_listed || strcmp(name, "--vision") == 0 || strcmp(name, "--type") == 0 || strcmp(name, "-o") == 0) {
+        } else if (is_listed || place || strcmp(name, "--type") == 0) {
             if (++i == argc) return fail(EXIT_USAGE, "%s: nothing follows it, expected a value", name);
             const int bad = is_listed ? parse_listed(a, name, argv[i]) : EXIT_OK;
             if (bad) return bad;
-            if (strcmp(name, "--vision") == 0) a->vision = argv[i];
-            if (strcmp(name, "-o") == 0) a->out = argv[i];
+            if (place) *place = argv[i];
             if (strcmp(name, "--type") != 0) continue;
             a->plan.type = quants_type_find(argv[i]);
             if (a->plan.type < 0)
                 return fail(EXIT_USAGE, "--type: '%s', expected f32 f16 bf16 q8_0 q5_0 q4_0 q4_k q5_k or q6_k", argv[i]);
-        } else if (strcmp(name, "--base") == 0 || strcmp(name, "--detector") == 0 || strcmp(name, "--point-encoder") == 0) {
-            return fail(EXIT_USAGE, "%s: OCTAVIUS and its parts for point clouds are not converted by this version", name);
+        } else if (strcmp(name, "--detector") == 0 || strcmp(name, "--point-encoder") == 0) {
+            return fail(EXIT_USAGE, "%s: the parts for point clouds are not converted by this version", name);
         } else if (name[0] == '-' || a->source) {
             return fail(EXIT_USAGE, "%s: unexpected; see --help", name);
         } else {
@@ -86,6 +95,7 @@ static int parse(args *a, int argc, char **argv) {
         }
     }
     if (!a->source && !a->vision) return fail(EXIT_USAGE, "which checkpoint? see --help");
+    if (a->base && !a->source) return fail(EXIT_USAGE, "--base: expected an OCTAVIUS delta beside it");
     return a->out ? EXIT_OK : fail(EXIT_USAGE, "where to? -o FILE");
 }
 
@@ -99,6 +109,8 @@ typedef struct made {
     bool                stacked;   /* the number of parts is a dimension of its own */
     bool                wanted;
     int                 heads;     /* not 0: rows of queries or keys whose rotary halves become neighbours */
+    int64_t             stored;    /* not 0: rows of the checkpoint's matrix that are taken; those behind are `mean` */
+    const float        *mean;      /* [ne[0]] */
     int                 n_dims, type;
     int64_t             ne[4];     /* as in the file: ne[0] is contiguous */
 } made;
@@ -106,7 +118,11 @@ typedef enum tower_kind { TOWER_CLIP, TOWER_SIGLIP, TOWER_OPENAI, TOWER_TIMM } t
 typedef struct job {
     args        a;
     pool        p;
-    checkpoint  model, tower;
+    checkpoint  model, tower, delta;
+    const char *folder;            /* of the language model */
+    bool        octavius;          /* a delta on that model */
+    int64_t     tags;              /* of OCTAVIUS: the id of the first, <Img> or <Pcl> */
+    vocab       words;
     const json *config, *text, *vision, *prep, *tokenizer_config, *special_map, *generation;
     const char *arch, *style;      /* arch NULL: no language model */
     made       *all;
@@ -117,6 +133,7 @@ typedef struct job {
     int64_t     v_embd, v_ff, v_blocks, v_run, v_patch;
     tower_kind  kind;
     bool        own_tower;         /* the tower is in the model's checkpoint */
+    const json *mm;                /* what config.json says of pictures; NULL: nothing */
     gguf_out    o;
     oct_error   err;
 } job;
@@ -238,6 +255,14 @@ static bool name_ignored(const job *j, oct_string name) {
     for (int i = 0; i < j->a.n_ignored; i++)
         if (name_like(name, j->a.ignored[i])) return true;
     return false;
+}
+
+#define DELTA_GATE "gating_network.w_gating"
+/* Whether the tensor's first part stands in the delta. */
+static bool delta_owns(const job *j, const char *name) {
+    const made *m = made_find(j, name);
+    const checkpoint_tensor *t = m && m->n_parts ? m->parts[0] : NULL;
+    return t && t >= j->delta.tensors && t < j->delta.tensors + j->delta.n;
 }
 
 static const rule text_rules[] = { { "model.embed_tokens.weight", "token_embd.weight" },
@@ -383,12 +408,20 @@ static oct_result unknown(job *j, const checkpoint_tensor *t) {
     return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: tensor '%.*s' has no place in the output (--ignore leaves it out)",
                      t->file->path, OCT__S(t->name));
 }
+/* What an OCTAVIUS delta brings itself: embeddings, output matrix, projector. */
+static bool delta_has(job *j, checkpoint_tensor *t) {
+    const oct_string name = text_name(t->name, &j->p);
+    t->used = j->octavius && ((oct__str_is(name, "model.embed_tokens.weight") && made_find(j, "token_embd.weight")) ||
+                              (oct__str_is(name, "lm_head.weight") && made_find(j, "output.weight")) ||
+                              name_like(name, "model.mm_projector.*"));
+    return t->used;
+}
 static oct_result place_text(job *j) {
     for (size_t i = 0; i < j->model.n; i++) {
         checkpoint_tensor *t = &j->model.tensors[i];
         oct_string name = t->name;
         bool found = false;
-        if (name_ignored(j, name)) continue;
+        if (name_ignored(j, name) || delta_has(j, t)) continue;
         if (text_tower(&name)) {
             if (!j->own_tower) continue;                   /* as officially: the tower's own folder counts */
             const oct_result r = rule_apply(j, tower_rules, name, t, &found);
@@ -411,13 +444,20 @@ static const char *shape_text(int n, const size_t *shape, char text[128]) {
     snprintf(text + at, 128 - at, "]");
     return text;
 }
-/* The tensor has this shape, in PyTorch's order; parts: experts, 0 where they are no dimension.  It will be written next. */
-enum { OPTIONAL = 1 };
+/* The tensor has this shape, in PyTorch's order; parts: experts, 0 where they are no dimension.  It will be written next.
+ * TURNED: the checkpoint has its last two dimensions the other way round. */
+enum { OPTIONAL = 1, TURNED = 8 };
+static void shape_turn(int n, size_t *v) {
+    const size_t last = v[n - 1];
+    v[n - 1] = v[n - 2];
+    v[n - 2] = last;
+}
 static oct_result want_n(job *j, const char *name, int flags, int64_t parts, int n, const int64_t *shape) {
     made *m = made_find(j, name);
     char is[128], should[128];
     size_t wanted[4];
     for (int i = 0; i < n; i++) wanted[i] = (size_t)shape[i];
+    if (flags & TURNED) shape_turn(n, wanted);
     if (!m)
         return flags & OPTIONAL ? OCT_OK
                                 : oct__fail(&j->err, OCT_E_FORMAT, "tensor '%s' %s: nothing in the checkpoint makes it", name,
@@ -426,7 +466,7 @@ static oct_result want_n(job *j, const char *name, int flags, int64_t parts, int
     if (m->n_parts > all || m->stacked != (parts > 0))
         return oct__fail(&j->err, OCT_E_FORMAT, "tensor '%s': part %zu, expected %zu", name, m->n_parts - 1, all);
     for (size_t i = 0; i < all; i++) {
-        const checkpoint_tensor *t = i < m->n_parts ? m->parts[i] : NULL;
+        checkpoint_tensor *t = i < m->n_parts ? m->parts[i] : NULL;
         if (!t) return oct__fail(&j->err, OCT_E_FORMAT, "tensor '%s': part %zu of %zu is missing", name, i, all);
         int extra = t->n_dims - n;
         for (int d = 0; d < t->n_dims && d < extra; d++)
@@ -436,6 +476,10 @@ static oct_result want_n(job *j, const char *name, int flags, int64_t parts, int
         if (!same)
             return oct__fail(&j->err, OCT_E_FORMAT, "%s: tensor '%.*s': shape %s, expected %s", t->file->path, OCT__S(t->name),
                              shape_text(t->n_dims, t->shape, is), shape_text(n, wanted, should));
+        if (flags & TURNED) {
+            shape_turn(t->n_dims, t->shape);
+            shape_turn(t->n_dims, t->stride);
+        }
     }
     for (int i = 0; i < n; i++) m->ne[i] = shape[n - 1 - i];
     m->n_dims = n + (parts > 0);
@@ -581,29 +625,31 @@ static const struct { const char *type, *arch, *style; } families[] = {
 static bool is(const job *j, const char *arch) { return strcmp(j->arch, arch) == 0; }
 static oct_result read_family(job *j) {
     const oct_string type = json_text(json_get(j->config, "model_type"), "");
-    if (!j->config) return oct__fail(&j->err, OCT_E_FORMAT, "%s: no config.json", j->a.source);
+    if (!j->config) return oct__fail(&j->err, OCT_E_FORMAT, "%s: no config.json", j->folder);
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
         if (oct__str_is(type, families[i].type)) {
             j->arch = families[i].arch;
             j->style = families[i].style;
         }
     if (!j->arch)
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: model_type '%.*s' is not known", j->a.source,
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: model_type '%.*s' is not known", j->folder,
                          OCT__S(type));
     const json *text = json_get(j->config, "text_config");     /* transformers' own LLaVA */
     j->text = text && text->kind == JSON_OBJECT ? text : j->config;
-    j->own_tower = j->text != j->config && !j->a.vision;
+    j->own_tower = j->text != j->config && !j->a.vision && !j->octavius;
+    j->mm = j->octavius ? NULL : j->config;
+    if (j->octavius) j->style = "bare";
     const oct_string inner = json_text(json_get(text, "model_type"), "llama");
     if (text && !oct__str_is(inner, "llama") && !oct__str_is(inner, "mistral"))
         return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: text_config.model_type '%.*s', expected llama",
-                         j->a.source, OCT__S(inner));
+                         j->folder, OCT__S(inner));
     return OCT_OK;
 }
 /* From 1 to 2^24. */
 static oct_result read_size(job *j, const json *from, const char *key, int64_t none, int64_t *out) {
     *out = json_int(json_get(from, key), none);
     if (*out >= 1 && *out <= 1 << 24) return OCT_OK;
-    return oct__fail(&j->err, OCT_E_FORMAT, "%s: config.json: '%s' is %lld, expected 1 to %d", j->a.source, key, (long long)*out,
+    return oct__fail(&j->err, OCT_E_FORMAT, "%s: config.json: '%s' is %lld, expected 1 to %d", j->folder, key, (long long)*out,
                      1 << 24);
 }
 /* How many layers have names: "blk.7." makes 8. */
@@ -621,9 +667,9 @@ static int64_t rows_of(const job *j, const char *name, int dim, int64_t none) {
 static oct_result read_sizes(job *j) {
     const json *c = j->text;
     oct_result r;
-    j->n_vocab = rows_of(j, "token_embd.weight", 0, -1);
+    if (!j->octavius) j->n_vocab = rows_of(j, "token_embd.weight", 0, -1);
     if (j->n_vocab < 1 || j->n_vocab > VOCAB_MAX)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: no token embeddings, or %lld rows of them", j->a.source,
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: no token embeddings, or %lld rows of them", j->folder,
                          (long long)j->n_vocab);
     if ((r = read_size(j, c, "hidden_size", rows_of(j, "token_embd.weight", 1, 0), &j->n_embd)) != OCT_OK ||
         (r = read_size(j, c, "num_hidden_layers", count_layers(j, "blk."), &j->n_layer)) != OCT_OK ||
@@ -632,13 +678,13 @@ static oct_result read_sizes(job *j) {
         (r = read_size(j, c, "intermediate_size", rows_of(j, "blk.0.ffn_gate.weight", 0, 0), &j->n_ff)) != OCT_OK)
         return r;
     if (j->n_layer > 1024)
-        return oct__fail(&j->err, OCT_E_LIMIT, "%s: %lld layers, expected at most 1024", j->a.source, (long long)j->n_layer);
+        return oct__fail(&j->err, OCT_E_LIMIT, "%s: %lld layers, expected at most 1024", j->folder, (long long)j->n_layer);
     if (j->n_embd % j->n_head || j->n_head % j->n_kv)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: %lld numbers for %lld heads, %lld of them for keys", j->a.source,
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: %lld numbers for %lld heads, %lld of them for keys", j->folder,
                          (long long)j->n_embd, (long long)j->n_head, (long long)j->n_kv);
     j->d_head = json_int(json_get(c, "head_dim"), j->n_embd / j->n_head);
     if (j->d_head * j->n_head != j->n_embd)
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: heads of %lld, expected %lld", j->a.source, (long long)j->d_head,
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: heads of %lld, expected %lld", j->folder, (long long)j->d_head,
                          (long long)(j->n_embd / j->n_head));
     return OCT_OK;
 }
@@ -670,7 +716,7 @@ static oct_result want_ffn(job *j, int64_t i) {
     for (int k = 0; k < 3; k++)
         snprintf(name[k], sizeof name[k], "%s%s", k == 0 ? "ffn_gate" : k == 1 ? "ffn_up" : "ffn_down", experts ? "_exps" : "");
     if (experts < 0 || experts > 1024)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: layer %lld has %lld experts", j->a.source, (long long)i, (long long)experts);
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: layer %lld has %lld experts", j->folder, (long long)i, (long long)experts);
     if (experts) r = want_at(j, "blk", i, "ffn_gate_inp", NO_BIAS, 0, experts, d);
     if (!r && !phi) r = want_at(j, "blk", i, name[0], NO_BIAS, experts, ff, d);
     if (!r) r = want_at(j, "blk", i, name[1], bias, experts, ff, d);
@@ -700,6 +746,19 @@ static void pair_rows(job *j) {
         if (strstr(m->name, ".attn_k.")) m->heads = (int)j->n_kv;
     }
 }
+/* A row for each token.  Where a delta brings no rows for the tokens that it adds, they are the mean of the base's. */
+static oct_result want_words(job *j, const char *name) {
+    if (!j->octavius || delta_owns(j, name)) return want(j, name, 0, j->n_vocab, j->n_embd);
+    const int64_t rows = rows_of(j, name, 0, 0);
+    const oct_result r = want(j, name, 0, rows, j->n_embd);
+    if (r) return r;
+    made *m = made_find(j, name);
+    m->stored = OCT__MIN(rows, j->tags);
+    m->ne[1] = j->n_vocab;
+    fprintf(stderr, PROGRAM ": %s: the delta has none: %lld rows of %s, and their mean for tokens %lld to %lld\n", name,
+            (long long)m->stored, j->folder, (long long)m->stored, (long long)j->n_vocab - 1);
+    return OCT_OK;
+}
 static oct_result want_text(job *j) {
     const bool tied =
         json_true(json_get(j->text, "tie_word_embeddings"), json_true(json_get(j->config, "tie_word_embeddings"), false));
@@ -708,12 +767,12 @@ static oct_result want_text(job *j) {
     if (tied && output) output->wanted = true;             /* transformers takes the embeddings then */
     j->a.plan.tied = tied;
     j->a.plan.n_layer = (int)j->n_layer;
-    if ((r = want(j, "token_embd.weight", 0, j->n_vocab, j->n_embd)) != OCT_OK) return r;
+    if ((r = want_words(j, "token_embd.weight")) != OCT_OK) return r;
     for (int64_t i = 0; i < j->n_layer; i++)
         if ((r = want_layer(j, i)) != OCT_OK) return r;
     if ((r = want(j, "output_norm.weight", 0, j->n_embd, 0)) != OCT_OK) return r;
     if (is(j, "phi2") || is(j, "stablelm")) r = want(j, "output_norm.bias", is(j, "stablelm") ? OPTIONAL : 0, j->n_embd, 0);
-    if (!r && !tied) r = want(j, "output.weight", 0, j->n_vocab, j->n_embd);
+    if (!r && !tied) r = want_words(j, "output.weight");
     if (!r && is(j, "phi2")) r = want(j, "output.bias", OPTIONAL, j->n_vocab, 0);
     pair_rows(j);
     return r;
@@ -724,7 +783,7 @@ static oct_result write_moe_keys(job *j) {
     if (!j->n_expert) return OCT_OK;
     if (json_true(json_get(moe, "use_residual"), false))
         return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: moe.use_residual, which no published model has",
-                         j->a.source);
+                         j->folder);
     if ((r = key_arch(j, "expert_count", j->n_expert)) != OCT_OK ||
         (r = key_arch(j, "expert_used_count", json_int(json_get(moe, "top_k_experts"), 2))) != OCT_OK ||
         (r = key_f32(j, "octavius.moe.capacity_factor", json_real(json_get(moe, "eval_capacity_factor"), 2.0))) != OCT_OK)
@@ -735,6 +794,20 @@ static double first_real(const json *c, const char *a, const char *b, double non
     const json *v = json_get(c, a);
     return v && v->kind == JSON_NUMBER ? v->number : json_real(json_get(c, b), none);
 }
+/* What generation_config.json recommends, with transformers' own defaults beside it.  OCTAVIUS's code samples in any case, and
+ * fixes temperature and top_p itself. */
+static oct_result write_sampling(job *j) {
+    const json *g = j->generation;
+    const double penalty = json_real(json_get(g, "repetition_penalty"), 1.0);
+    oct_result r = OCT_OK;
+    if (j->octavius || json_true(json_get(g, "do_sample"), false)) {
+        if ((r = key_f32(j, "octavius.sampling.temp", j->octavius ? 1.0 : json_real(json_get(g, "temperature"), 1.0))) != OCT_OK ||
+            (r = key_u32(j, "octavius.sampling.top_k", json_int(json_get(g, "top_k"), 50))) != OCT_OK ||
+            (r = key_f32(j, "octavius.sampling.top_p", j->octavius ? 0.9 : json_real(json_get(g, "top_p"), 1.0))) != OCT_OK)
+            return r;
+    }
+    return penalty > 0.0 && (penalty < 1.0 || penalty > 1.0) ? key_f32(j, "octavius.sampling.penalty_repeat", penalty) : OCT_OK;
+}
 /* Positions stretched in long-context variants. */
 static oct_result write_rope_scaling(job *j) {
     const json *s = json_get(j->text, "rope_scaling"), *kind;
@@ -744,7 +817,7 @@ static oct_result write_rope_scaling(job *j) {
     const oct_string type = json_text(kind ? kind : json_get(s, "rope_type"), "default");
     if (oct__str_is(type, "default")) return OCT_OK;
     if (!oct__str_is(type, "linear"))
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling of type '%.*s', expected linear", j->a.source,
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling of type '%.*s', expected linear", j->folder,
                          OCT__S(type));
     snprintf(key, sizeof key, "%s.rope.scaling.type", j->arch);
     const oct_result r = key_text(j, key, "linear");
@@ -777,13 +850,14 @@ static oct_result write_text_keys(job *j) {
         r = key_u32(j, "octavius.native_length", json_int(json_get(c, "seq_length"), 8192));
     if (!r) r = write_rope_scaling(j);
     if (!r) r = write_moe_keys(j);
+    if (!r) r = write_sampling(j);
     return !r && j->style ? key_text(j, "octavius.prompt_style", j->style) : r;
 }
 
 /* --- the tokenizer --------------------------------------------------------------------------------------------------- */
 
 static oct_result source_map(job *j, const char *name, const checkpoint_file **f) {
-    const char *path = file_in(&j->model.p, j->a.source, name);
+    const char *path = file_in(&j->model.p, j->folder, name);
     *f = NULL;
     if (!path) return memory(j);
     if (!file_exists(path)) return OCT_OK;
@@ -792,7 +866,7 @@ static oct_result source_map(job *j, const char *name, const checkpoint_file **f
 }
 /* The folder's *.tiktoken; NULL: none. */
 static const char *find_ranks(job *j) {
-    DIR *d = opendir(j->a.source);
+    DIR *d = opendir(j->folder);
     const char *found = NULL;
     for (const struct dirent *e; d && (e = readdir(d)) != NULL;)
         if (name_ends(e->d_name, ".tiktoken")) found = file_in(&j->model.p, "", e->d_name);
@@ -805,10 +879,10 @@ static oct_result read_vocab(job *j, vocab *v) {
     const char *ranks;
     oct_result r = source_map(j, "tokenizer.model", &f);
     if (r) return r;
-    v->file = f ? f->path : j->a.source;
+    v->file = f ? f->path : j->folder;
     if (f) {
         if ((r = vocab_sentencepiece(v, f->data, f->size, &j->err)) != OCT_OK ||
-            (r = checkpoint_json(&j->model, j->a.source, "added_tokens.json", &root, &j->err)) != OCT_OK)
+            (r = checkpoint_json(&j->model, j->folder, "added_tokens.json", &root, &j->err)) != OCT_OK)
             return r;
         return root ? vocab_ids(v, root, true, &j->err) : OCT_OK;
     }
@@ -819,7 +893,7 @@ static oct_result read_vocab(job *j, vocab *v) {
         v->file = f ? f->path : ranks;
         return f ? vocab_tiktoken(v, f->data, f->size, qwen, &j->err) : OCT_OK;
     }
-    if ((r = checkpoint_json(&j->model, j->a.source, "vocab.json", &root, &j->err)) != OCT_OK ||
+    if ((r = checkpoint_json(&j->model, j->folder, "vocab.json", &root, &j->err)) != OCT_OK ||
         (r = source_map(j, "merges.txt", &merges)) != OCT_OK || (r = source_map(j, "tokenizer.json", &f)) != OCT_OK)
         return r;
     if (root && merges && !(f && is(j, "llama"))) {        /* such a LLaMA has its rule for words in tokenizer.json alone */
@@ -827,19 +901,19 @@ static oct_result read_vocab(job *j, vocab *v) {
         v->pre = is(j, "phi2") ? "phi-2" : is(j, "qwen2") ? "qwen2" : is(j, "stablelm") ? "stablelm2" : "gpt-2";
         if ((r = vocab_ids(v, root, false, &j->err)) != OCT_OK ||
             (r = vocab_merges_text(v, merges->data, merges->size, &j->err)) != OCT_OK ||
-            (r = checkpoint_json(&j->model, j->a.source, "added_tokens.json", &root, &j->err)) != OCT_OK)
+            (r = checkpoint_json(&j->model, j->folder, "added_tokens.json", &root, &j->err)) != OCT_OK)
             return r;
         return root ? vocab_ids(v, root, true, &j->err) : OCT_OK;
     }
-    if ((r = checkpoint_json(&j->model, j->a.source, "tokenizer.json", &root, &j->err)) != OCT_OK) return r;
+    if ((r = checkpoint_json(&j->model, j->folder, "tokenizer.json", &root, &j->err)) != OCT_OK) return r;
     if (!root)
         return oct__fail(&j->err, OCT_E_FORMAT,
-                         "%s: no tokenizer.model, *.tiktoken, vocab.json with merges.txt, or tokenizer.json", j->a.source);
+                         "%s: no tokenizer.model, *.tiktoken, vocab.json with merges.txt, or tokenizer.json", j->folder);
     if ((r = vocab_tokenizer_json(v, root, &j->err)) != OCT_OK) return r;
     if (!v->spm && !v->pre)
         v->pre = is(j, "phi2") ? "phi-2" : is(j, "qwen2") || is(j, "qwen") ? "qwen2" : is(j, "stablelm") ? "stablelm2" : NULL;
     if (!v->spm && !v->pre)
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: tokenizer.json: an unknown way to split text into words", j->a.source);
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: tokenizer.json: an unknown way to split text into words", j->folder);
     if (is(j, "phi2") && !v->spm) v->pre = "phi-2";
     if (is(j, "stablelm") && !v->spm) v->pre = "stablelm2";
     return OCT_OK;
@@ -849,7 +923,8 @@ static oct_string special_text(const json *config, const char *key) {
     const json *v = json_get(config, key);
     return v && v->kind == JSON_OBJECT ? json_text(json_get(v, "content"), "") : json_text(v, "");
 }
-static void write_special(job *j, const vocab *v, const char *name, const char *key) {
+/* -1: the checkpoint names none. */
+static int64_t special_id(const job *j, const vocab *v, const char *name) {
     char in[32], id_key[32];
     snprintf(in, sizeof in, "%s_token", name);
     snprintf(id_key, sizeof id_key, "%s_token_id", name);
@@ -857,19 +932,24 @@ static void write_special(job *j, const vocab *v, const char *name, const char *
     if (!text.len) text = special_text(j->special_map, in);
     /* Qwen's and Arcade's tokenizers fix these themselves */
     if (!text.len && !v->spm && (strcmp(name, "bos") == 0 || strcmp(name, "eos") == 0)) text = oct__str("<|endoftext|>");
-    int64_t id = text.len ? vocab_id(v, text) : -1;
-    if (id < 0) id = json_int(json_get(j->text, id_key), -1);
+    const int64_t id = text.len ? vocab_id(v, text) : -1;
+    return id >= 0 ? id : json_int(json_get(j->text, id_key), -1);
+}
+static void write_special(job *j, const vocab *v, const char *name, const char *key) {
+    const int64_t id = special_id(j, v, name);
     if (id >= 0 && id < j->n_vocab) gw_u32(&j->o.head, key, (uint32_t)id);
 }
-static oct_result write_vocab(job *j) {
-    vocab v;
-    memset(&v, 0, sizeof v);
-    v.p = &j->model.p;
-    v.add_space_prefix = -1;
-    oct_result r = read_vocab(j, &v);
+static oct_result read_words(job *j) {
+    vocab *v = &j->words;
+    v->p = &j->model.p;
+    v->add_space_prefix = -1;
+    const oct_result r = read_vocab(j, v);
     const json *decoder = json_get(j->tokenizer_config, "added_tokens_decoder");
-    if (!r && decoder && decoder->kind == JSON_OBJECT) r = vocab_added(&v, decoder, &j->err);
-    if (r) return r;
+    return !r && decoder && decoder->kind == JSON_OBJECT ? vocab_added(v, decoder, &j->err) : r;
+}
+static oct_result write_vocab(job *j) {
+    vocab v = j->words;
+    oct_result r;
     if ((int64_t)v.n > j->n_vocab)
         return oct__fail(&j->err, OCT_E_FORMAT, "%s: %zu tokens, but the embeddings have %lld rows", v.file, v.n,
                          (long long)j->n_vocab);
@@ -1000,12 +1080,12 @@ static oct_result write_tower_keys(job *j, tower_kind kind, int64_t image) {
                        : oct__str_is(act, "gelu_pytorch_tanh") ? "gelu_tanh"
                        : oct__str_is(act, "gelu")              ? "gelu"
                                                                : NULL;
-    const bool pad = oct__str_is(json_text(json_get(j->config, "image_aspect_ratio"), ""), "pad") ||
-                     json_true(json_get(j->prep, "do_pad"), false);
+    const bool pad = oct__str_is(json_text(json_get(j->mm, "image_aspect_ratio"), ""), "pad") ||
+                     (!j->octavius && json_true(json_get(j->prep, "do_pad"), false));
     oct_result r;
     if (!gelu)
         return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: hidden_act '%.*s'",
-                         j->a.vision ? j->a.vision : j->a.source, OCT__S(act));
+                         j->a.vision ? j->a.vision : j->folder, OCT__S(act));
     if ((r = key_u32(j, "octavius.v.image_size", image)) != OCT_OK ||
         (r = key_u32(j, "octavius.v.patch_size", j->v_patch)) != OCT_OK ||
         (r = key_u32(j, "octavius.v.embedding_length", j->v_embd)) != OCT_OK ||
@@ -1016,24 +1096,24 @@ static oct_result write_tower_keys(job *j, tower_kind kind, int64_t image) {
                      json_real(json_get(c, "layer_norm_eps"), siglip || timm ? 1e-6 : 1e-5))) != OCT_OK ||
         (r = write_tower_colours(j, kind)) != OCT_OK || (r = key_text(j, "octavius.v.activation", gelu)) != OCT_OK ||
         (r = key_text(j, "octavius.v.resize",
-                      pad      ? "pad"
-                      : siglip ? "squash"
-                               : "crop")) != OCT_OK)
+                      pad                     ? "pad"
+                      : siglip || j->octavius ? "squash"
+                                              : "crop")) != OCT_OK)
         return r;
     if (timm && (r = key_u32(j, "octavius.v.resize_side", (image * 248 + 112) / 224)) != OCT_OK) return r;
-    if (kind == TOWER_OPENAI && (r = key_text(j, "octavius.v.convert", "after")) != OCT_OK) return r;
-    const oct_string strategy = json_text(json_get(j->config, "vision_feature_select_strategy"), "default");
+    if ((kind == TOWER_OPENAI || j->octavius) && (r = key_text(j, "octavius.v.convert", "after")) != OCT_OK) return r;
+    const oct_string strategy = json_text(json_get(j->mm, "vision_feature_select_strategy"), "default");
     const oct_string feature =
-        json_text(json_get(j->config, "mm_vision_select_feature"), oct__str_is(strategy, "full") ? "cls_patch" : "patch");
+        json_text(json_get(j->mm, "mm_vision_select_feature"), oct__str_is(strategy, "full") ? "cls_patch" : "patch");
     if (!oct__str_is(feature, "patch") && !oct__str_is(feature, "cls_patch"))
         return oct__fail(&j->err, OCT_E_UNSUPPORTED, "config.json: mm_vision_select_feature '%.*s'", OCT__S(feature));
     return key_text(j, "octavius.v.feature", timm || oct__str_is(feature, "cls_patch") ? "cls_patch" : "patch");
 }
 /* The blocks that are run for hidden state `select`, which counts from the end where negative. */
 static oct_result tower_depth(job *j, tower_kind kind) {
-    const json *layer = json_get(j->config, "mm_vision_select_layer");
-    if (!layer) layer = json_get(j->config, "vision_feature_layer");
-    const int64_t select = json_int(layer, kind == TOWER_TIMM ? -1 : -2);
+    const json *layer = json_get(j->mm, "mm_vision_select_layer");
+    if (!layer) layer = json_get(j->mm, "vision_feature_layer");
+    const int64_t select = json_int(layer, kind == TOWER_TIMM || j->octavius ? -1 : -2);
     if (layer && layer->kind != JSON_NUMBER)
         return oct__fail(&j->err, OCT_E_UNSUPPORTED, "config.json: several vision layers are selected");
     j->v_run = select >= 0 ? select : j->v_blocks + 1 + select;
@@ -1046,7 +1126,7 @@ static oct_result tower_depth(job *j, tower_kind kind) {
 }
 static oct_result convert_tower(job *j) {
     tower_kind kind = j->kind;
-    const char *folder = j->own_tower ? j->a.source : j->a.vision;
+    const char *folder = j->own_tower ? j->folder : j->a.vision;
     oct_result r;
     const oct_string type = json_text(json_get(j->vision, "model_type"), "");
     if (kind == TOWER_CLIP &&
@@ -1076,12 +1156,12 @@ static oct_result convert_tower(job *j) {
     return write_tower_keys(j, kind, image);
 }
 static oct_result want_projector(job *j) {
-    const json *type = json_get(j->config, "mm_projector_type");
-    if (!type) type = json_get(j->config, "image_projector_type");
+    const json *type = json_get(j->mm, "mm_projector_type");
+    if (!type) type = json_get(j->mm, "image_projector_type");
     const oct_string name = json_text(type, "linear");
     if (type && !oct__str_is(name, "linear") && !oct__str_is(name, "mlp2x_gelu") && !oct__str_is(name, "mlp1x_gelu"))
         return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: a projector of type '%.*s', expected linear or mlp2x_gelu",
-                         j->a.source, OCT__S(name));
+                         j->folder, OCT__S(name));
     const int need = oct__str_is(name, "mlp2x_gelu") ? 0 : OPTIONAL;
     oct_result r;
     if ((r = want(j, "mm.0.weight", 0, j->n_embd, j->v_embd)) != OCT_OK ||
@@ -1091,8 +1171,26 @@ static oct_result want_projector(job *j) {
     return r ? r : want(j, "mm.2.bias", need, j->n_embd, 0);
 }
 
+#include "octavius_delta.h"
+
 /* --- writing ---------------------------------------------------------------------------------------------------------- */
 
+/* Rows that the checkpoint has of a matrix with mean rows behind them. */
+static size_t made_rows(const made *m) { return OCT__MIN(m->parts[0]->shape[0], (size_t)m->stored); }
+/* The row that stands for those which the checkpoint has not. */
+static oct_result write_mean(job *j, made *m) {
+    const size_t cols = (size_t)m->ne[0], rows = made_rows(m);
+    float *row = POOL_NEW(&j->p, float, cols), *mean = POOL_NEW(&j->p, float, cols);
+    double *sum = POOL_NEW(&j->p, double, cols);
+    if (!row || !mean || !sum) return memory(j);
+    for (size_t i = 0; i < rows; i++) {
+        checkpoint_row(m->parts[0], i, cols, row);
+        for (size_t k = 0; k < cols; k++) sum[k] += (double)row[k];
+    }
+    for (size_t k = 0; k < cols; k++) mean[k] = (float)(sum[k] / (double)rows);
+    m->mean = mean;
+    return OCT_OK;
+}
 static int read_row(void *user, int64_t row, float *out) {
     const made *m = (const made *)user;
     const size_t cols = (size_t)m->ne[0];
@@ -1101,10 +1199,14 @@ static int read_row(void *user, int64_t row, float *out) {
         for (size_t i = 0; i < cols; i++) checkpoint_row(m->parts[0], i / d * d + i % 2 * (d / 2) + i % d / 2, 1, out + i);
         return 0;
     }
-    const size_t in_part = (size_t)(m->ne[1] * m->ne[2] * m->ne[3]) / m->n_parts;
+    if (m->mean && (size_t)row >= made_rows(m)) {
+        memcpy(out, m->mean, cols * sizeof *out);
+        return 0;
+    }
+    const size_t rows = (size_t)m->ne[1], in_part = rows * (size_t)(m->ne[2] * m->ne[3]) / m->n_parts;
     size_t at = (size_t)row % in_part;
     if (m->heads) {
-        const size_t d = in_part / (size_t)m->heads, i = at % d;
+        const size_t d = rows / (size_t)m->heads, i = at % d;
         at = at / d * d + i % 2 * (d / 2) + i / 2;
     }
     checkpoint_row(m->parts[(size_t)row / in_part], at, cols, out);
@@ -1163,6 +1265,7 @@ static oct_result write_all(job *j) {
         rows.unmeasured = 1;
         rows.user = m;
         for (size_t k = 0; !r && k < m->n_parts; k++) r = checkpoint_use(m->parts[k], &j->err);
+        if (!r && m->stored) r = write_mean(j, m);
         if (!r && gguf_out_rows(&j->o, &rows)) r = out_failed(j);
         for (size_t k = 0; k < m->n_parts; k++) checkpoint_done(m->parts[k]);
         if (r) return r;
@@ -1175,14 +1278,15 @@ static oct_result write_all(job *j) {
 static oct_result read_configs(job *j) {
     const json *whole;
     oct_result r;
-    if (j->a.source) {
-        if ((r = checkpoint_json(&j->model, j->a.source, "config.json", &j->config, &j->err)) != OCT_OK ||
+    if (j->folder) {
+        if ((r = checkpoint_json(&j->model, j->folder, "config.json", &j->config, &j->err)) != OCT_OK ||
             (r = read_family(j)) != OCT_OK ||
-            (r = checkpoint_json(&j->model, j->a.source, "tokenizer_config.json", &j->tokenizer_config, &j->err)) != OCT_OK ||
-            (r = checkpoint_json(&j->model, j->a.source, "special_tokens_map.json", &j->special_map, &j->err)) != OCT_OK)
+            (r = checkpoint_json(&j->model, j->folder, "tokenizer_config.json", &j->tokenizer_config, &j->err)) != OCT_OK ||
+            (r = checkpoint_json(&j->model, j->folder, "special_tokens_map.json", &j->special_map, &j->err)) != OCT_OK ||
+            (r = checkpoint_json(&j->model, j->folder, "generation_config.json", &j->generation, &j->err)) != OCT_OK)
             return r;
     }
-    const char *folder = j->own_tower ? j->a.source : j->a.vision;
+    const char *folder = j->own_tower ? j->folder : j->a.vision;
     if (!folder || !file_is_folder(folder)) return OCT_OK;
     checkpoint *c = j->own_tower ? &j->model : &j->tower;
     if ((r = checkpoint_json(c, folder, "config.json", &whole, &j->err)) != OCT_OK ||
@@ -1200,35 +1304,60 @@ static const char *base_name(job *j, const char *path) {
     while (from > 0 && s.data[from - 1] != '/') from--;
     s.data += from;
     s.len -= from;
+    if (!file_is_folder(path))                             /* a file's name goes without its last part */
+        for (size_t i = s.len; i-- > 1;)
+            if (s.data[i] == '.') {
+                s.len = i;
+                break;
+            }
     s = pool_copy(&j->p, s);
     return s.data ? s.data : "model";
 }
-static oct_result convert(job *j) {
+static oct_result convert_text(job *j) {
     oct_result r;
-    if (j->a.source && (r = checkpoint_open(&j->model, j->a.source, &j->err)) != OCT_OK) return r;
-    if (j->a.vision && (r = checkpoint_open(&j->tower, j->a.vision, &j->err)) != OCT_OK) return r;
+    if (j->octavius && (r = delta_place(j)) != OCT_OK) return r;
+    if ((r = place_text(j)) != OCT_OK || (j->a.vision && (r = place_tower(j)) != OCT_OK) || (r = read_words(j)) != OCT_OK)
+        return r;
+    /* every tensor has its place: the list does not grow any more while it is pointed into */
+    if (j->octavius && (r = delta_tokens(j)) != OCT_OK) return r;
+    if ((r = read_sizes(j)) != OCT_OK || (r = want_text(j)) != OCT_OK || (r = write_text_keys(j)) != OCT_OK ||
+        (j->octavius && (r = delta_want(j)) != OCT_OK) || (r = write_vocab(j)) != OCT_OK)
+        return r;
+    if (made_find(j, "mm.0.weight") && !j->a.vision && !j->own_tower)
+        return oct__fail(
+            &j->err, OCT_E_ARG, "%s: has a projector for pictures: --vision names the tower's folder (config.json: '%.*s')",
+            j->a.source, OCT__S(json_text(json_get(j->mm, json_get(j->mm, "mm_vision_tower") ? "mm_vision_tower" : "mm_image_tower"), "?")));
+    if (!j->a.vision && !j->own_tower) return OCT_OK;
+    r = convert_tower(j);
+    return r ? r : want_projector(j);
+}
+static oct_result convert_open(job *j) {
+    oct_result r;
+    uint32_t at;
+    j->octavius = j->a.base != NULL;
+    j->folder = j->a.base ? j->a.base : j->a.source;
+    if ((j->octavius && (r = checkpoint_open(&j->delta, j->a.source, &j->err)) != OCT_OK) ||
+        (j->folder && (r = checkpoint_open(&j->model, j->folder, &j->err)) != OCT_OK) ||
+        (j->a.vision && (r = checkpoint_open(&j->tower, j->a.vision, &j->err)) != OCT_OK))
+        return r;
+    if (names_find(&j->model.by_name, oct__str(DELTA_GATE), &at))
+        return oct__fail(&j->err, OCT_E_ARG, "%s: an OCTAVIUS delta: --base names the folder of its language model", j->folder);
+    if (j->octavius && !names_find(&j->delta.by_name, oct__str(DELTA_GATE), &at))
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: no tensor '" DELTA_GATE "': no OCTAVIUS delta", j->a.source);
+    return OCT_OK;
+}
+static oct_result convert(job *j) {
+    oct_result r = convert_open(j);
+    if (r) return r;
     if (gguf_out_begin(&j->o, j->a.out, j->a.force)) return out_failed(j);
     if ((r = read_configs(j)) != OCT_OK) return r;
     gw_str(&j->o.head, "general.architecture", j->arch ? j->arch : "octavius");
     (void)key_text(j, "general.name", base_name(j, j->a.source ? j->a.source : j->a.vision));
     gw_u32(&j->o.head, "general.file_type", (uint32_t)quants_file_type(j->a.plan.type));
     gw_u32(&j->o.head, "general.quantization_version", 2);
-    /* first every tensor's place, then what is wanted: the list of tensors does not grow any more while it is pointed into */
-    if ((j->arch && (r = place_text(j)) != OCT_OK) || (j->a.vision && (r = place_tower(j)) != OCT_OK)) return r;
-    if (j->arch && ((r = read_sizes(j)) != OCT_OK || (r = want_text(j)) != OCT_OK || (r = write_text_keys(j)) != OCT_OK ||
-                    (r = write_vocab(j)) != OCT_OK))
-        return r;
-    const bool projector = made_find(j, "mm.0.weight") != NULL;
-    if (projector && !j->a.vision && !j->own_tower)
-        return oct__fail(
-            &j->err, OCT_E_ARG, "%s: has a projector for pictures: --vision names the tower's folder (config.json: '%.*s')",
-            j->a.source,
-            OCT__S(json_text(json_get(j->config, json_get(j->config, "mm_vision_tower") ? "mm_vision_tower" : "mm_image_tower"),
-                             "?")));
-    if (j->a.vision || j->own_tower) {
-        if ((r = convert_tower(j)) != OCT_OK) return r;
-        if (j->arch && (r = want_projector(j)) != OCT_OK) return r;
-    }
+    if (j->arch) r = convert_text(j);
+    else if ((r = place_tower(j)) == OCT_OK) r = convert_tower(j);
+    if (r) return r;
     if ((r = check_all_wanted(j)) != OCT_OK || (r = set_rest(j)) != OCT_OK || (r = declare(j)) != OCT_OK) return r;
     return write_all(j);
 }
@@ -1247,6 +1376,7 @@ int main(int argc, char **argv) {
     if (!j.o.failed && r) gguf_out_drop(&j.o);
     checkpoint_close(&j.model);
     checkpoint_close(&j.tower);
+    checkpoint_close(&j.delta);
     pool_free(&j.p);
     return code;
 }
