@@ -1544,7 +1544,30 @@ static const oct__kernels *oct__kernels_pick(oct_isa want) {
  *   octavius.v.resize            string   pad, crop or squash [pad]
  *   octavius.v.resize_side       u32      short side before the centre crop [image_size]
  *   octavius.v.convert           string   colours become RGB before or after the resize [before]
- *   octavius.v.feature           string   patch: without the first row; cls_patch: all rows [patch] */
+ *   octavius.v.feature           string   patch: without the first row; cls_patch: all rows [patch]
+ *   octavius.agg.head_count      u32      of the aggregator's attention [8]
+ *   octavius.pt.{head_count,group_size,group_count,point_count}   u32, the region encoder's heads, points of a group, groups of a
+ *                                         region, points of a region [width / 64, 32, 512, 2048]
+ *   octavius.pt.fps              string   farthest points: plain, or as pointnet2 takes them [plain]
+ *   octavius.pt.feature          string   feat: class row and maximum; proj: that through the projection [feat]
+ *   octavius.det.{encoder_head_count,decoder_head_count,point_count,token_count,query_count}   u32, the detector's heads, points
+ *                                         of a cloud, of them tokens, boxes [4, 4, 40000, 2048, 256]
+ *   octavius.det.radius f32, octavius.det.sample_count u32   of the first set abstraction [0.2, 64]; with det.interim also
+ *   octavius.det.interim_radius f32, octavius.det.{interim_count,interim_sample_count} u32   of the second [0.4, half, 32], and
+ *   octavius.det.mask_radius     f32[]    of each encoder layer: points as far apart do not see each other
+ *   octavius.det.classes         string[] their names [none]
+ *
+ * Tensors of our own.  Linears are [out, in] and have a bias unless said otherwise; batch norms stand folded in their linears.
+ *
+ *   agg.query.weight [n_query, d];  agg.pos.0, .2: 6 -> hidden -> d, with ReLU;  agg.{cross,self}_{q,k,v,o,norm};
+ *   agg.out.0: d -> n_embd, agg.out.1: its LayerNorm
+ *   pt.enc.0, .1: 3 -> 128 -> 256, ReLU between;  pt.enc.2, .3: 512 -> 512 -> e likewise;  pt.reduce: e -> d;  pt.class_embd,
+ *   pt.class_pos [d];  pt.pos.0, .2: 3 -> 128 -> d, with GELU (erf);  pt.blk.N.{ln1,attn_qkv,attn_out,ln2,ffn_up,ffn_down}, attn_qkv
+ *   without a bias;  pt.post_ln;  pt.proj.weight [c, 2 d], optional
+ *   det.pre.{0,1,2}, det.interim.{0,1,2}: each with a ReLU behind it, rows begin with relative x, y, z;  det.mem.{0,1,2}: to the
+ *   decoder's width, likewise (with det.interim two of them);  det.pos.gauss [3, d / 2];  det.query.0, .2: d -> d -> d, ReLU behind both;
+ *   det.enc.blk.N.{ln1,attn_qkv,attn_out,ln2,ffn_up,ffn_down};  det.dec.blk.N the same, and ln2 with cross_qkv, cross_out between,
+ *   ln3 before ffn_up;  det.dec.norm;  det.head.{sem_cls,center,size,angle_cls,angle_residual}.{0,1,2}: ReLU behind 0 and 1 */
 
 /* --- value types of metadata ------------------------------------------------- */
 

@@ -19,9 +19,11 @@ static const char help_text[] =
     "\n"
     "SRC is a folder with config.json, tokenizer and weights (safetensors or PyTorch files, single or sharded):\n"
     "LLaMA, Vicuna, Mistral, Phi-2, StableLM, Qwen, Qwen2; LLaVA-1.5; MoE-LLaVA; or the delta file of an OCTAVIUS, with --base.\n"
-    "Without it, the parts named by --vision alone.\n"
+    "Without it, the parts named by --vision, --detector and --point-encoder alone.\n"
     "  --base D             OCTAVIUS: the folder of the language model that SRC was trained on, which may be a MoE-LLaVA\n"
     "  --vision P           the vision tower: CLIP or SigLIP (a folder), OpenAI's archive, or timm's plain ViT (a file)\n"
+    "  --detector P         3DETR or 3DETR-m, which finds objects in point clouds (a file)\n"
+    "  --point-encoder P    Point-BERT as ULIP and OCTAVIUS train it, which looks at one object (a file)\n"
     "  --type T             f32 f16 bf16 q8_0 q5_0 q4_0 q4_k q5_k q6_k; default: f16.  Norms, biases and routers stay f32\n"
     "  --tensor-type PAT=T  another type for tensors of that name in the output; * stands for any text; may be repeated\n"
     "  --set KEY=VALUE      overrules a key of ours, such as octavius.v.head_count=12; may be repeated\n"
@@ -35,7 +37,7 @@ static const char help_text[] =
 enum { LISTED = 64 };
 typedef struct setting { const char *key, *value; bool used; } setting;
 typedef struct args {
-    const char *source, *base, *vision, *out;
+    const char *source, *base, *vision, *detector, *encoder, *out;
     const char *ignored[LISTED];
     setting     set[LISTED];
     int         n_ignored, n_set, force;
@@ -62,10 +64,12 @@ static int parse_listed(args *a, const char *name, char *value) {
 }
 /* Where the value of an option is kept; NULL: not such an option. */
 static const char **parse_place(args *a, const char *name) {
-    return strcmp(name, "--vision") == 0 ? &a->vision
-           : strcmp(name, "--base") == 0 ? &a->base
-           : strcmp(name, "-o") == 0     ? &a->out
-                                         : NULL;
+    return strcmp(name, "--vision") == 0          ? &a->vision
+           : strcmp(name, "--base") == 0          ? &a->base
+           : strcmp(name, "--detector") == 0      ? &a->detector
+           : strcmp(name, "--point-encoder") == 0 ? &a->encoder
+           : strcmp(name, "-o") == 0              ? &a->out
+                                                  : NULL;
 }
 static int parse(args *a, int argc, char **argv) {
     static const char *const listed = " --tensor-type --ignore --set ";
@@ -86,21 +90,20 @@ static int parse(args *a, int argc, char **argv) {
             a->plan.type = quants_type_find(argv[i]);
             if (a->plan.type < 0)
                 return fail(EXIT_USAGE, "--type: '%s', expected f32 f16 bf16 q8_0 q5_0 q4_0 q4_k q5_k or q6_k", argv[i]);
-        } else if (strcmp(name, "--detector") == 0 || strcmp(name, "--point-encoder") == 0) {
-            return fail(EXIT_USAGE, "%s: the parts for point clouds are not converted by this version", name);
         } else if (name[0] == '-' || a->source) {
             return fail(EXIT_USAGE, "%s: unexpected; see --help", name);
         } else {
             a->source = name;
         }
     }
-    if (!a->source && !a->vision) return fail(EXIT_USAGE, "which checkpoint? see --help");
+    if (!a->source && !a->vision && !a->detector && !a->encoder) return fail(EXIT_USAGE, "which checkpoint? see --help");
     if (a->base && !a->source) return fail(EXIT_USAGE, "--base: expected an OCTAVIUS delta beside it");
     return a->out ? EXIT_OK : fail(EXIT_USAGE, "where to? -o FILE");
 }
 
 /* --- what is made ------------------------------------------------------------------------------------------ */
 
+enum { FOLD_WEIGHT, FOLD_BIAS, FOLD_MEAN, FOLD_VAR, FOLD_PARTS };
 /* A tensor of the output: parts one after another, of one shape each. */
 typedef struct made {
     char                name[64];
@@ -111,6 +114,8 @@ typedef struct made {
     int                 heads;     /* not 0: rows of queries or keys whose rotary halves become neighbours */
     int64_t             stored;    /* not 0: rows of the checkpoint's matrix that are taken; those behind are `mean` */
     const float        *mean;      /* [ne[0]] */
+    checkpoint_tensor  *fold[FOLD_PARTS];      /* of a batch norm; [0] NULL: none */
+    bool                biasless;  /* what is folded had no bias before; its part is the norm's */
     int                 n_dims, type;
     int64_t             ne[4];     /* as in the file: ne[0] is contiguous */
 } made;
@@ -118,7 +123,7 @@ typedef enum tower_kind { TOWER_CLIP, TOWER_SIGLIP, TOWER_OPENAI, TOWER_TIMM } t
 typedef struct job {
     args        a;
     pool        p;
-    checkpoint  model, tower, delta;
+    checkpoint  model, tower, delta, detector, encoder;
     const char *folder;            /* of the language model */
     bool        octavius;          /* a delta on that model */
     int64_t     tags;              /* of OCTAVIUS: the id of the first, <Img> or <Pcl> */
@@ -452,9 +457,19 @@ static void shape_turn(int n, size_t *v) {
     v[n - 1] = v[n - 2];
     v[n - 2] = last;
 }
+/* Behind dimensions of 1. */
+static oct_result want_shape(job *j, const checkpoint_tensor *t, int n, const size_t *wanted) {
+    char is[128], should[128];
+    const int extra = t->n_dims - n;
+    bool same = extra >= 0;
+    for (int d = 0; same && d < t->n_dims; d++) same = t->shape[d] == (d < extra ? 1 : wanted[d - extra]);
+    return same ? OCT_OK
+                : oct__fail(&j->err, OCT_E_FORMAT, "%s: tensor '%.*s': shape %s, expected %s", t->file->path, OCT__S(t->name),
+                            shape_text(t->n_dims, t->shape, is), shape_text(n, wanted, should));
+}
 static oct_result want_n(job *j, const char *name, int flags, int64_t parts, int n, const int64_t *shape) {
     made *m = made_find(j, name);
-    char is[128], should[128];
+    char should[128];
     size_t wanted[4];
     for (int i = 0; i < n; i++) wanted[i] = (size_t)shape[i];
     if (flags & TURNED) shape_turn(n, wanted);
@@ -468,14 +483,8 @@ static oct_result want_n(job *j, const char *name, int flags, int64_t parts, int
     for (size_t i = 0; i < all; i++) {
         checkpoint_tensor *t = i < m->n_parts ? m->parts[i] : NULL;
         if (!t) return oct__fail(&j->err, OCT_E_FORMAT, "tensor '%s': part %zu of %zu is missing", name, i, all);
-        int extra = t->n_dims - n;
-        for (int d = 0; d < t->n_dims && d < extra; d++)
-            if (t->shape[d] != 1) extra = -1;
-        bool same = extra >= 0;
-        for (int d = 0; same && d < n; d++) same = t->shape[extra + d] == wanted[d];
-        if (!same)
-            return oct__fail(&j->err, OCT_E_FORMAT, "%s: tensor '%.*s': shape %s, expected %s", t->file->path, OCT__S(t->name),
-                             shape_text(t->n_dims, t->shape, is), shape_text(n, wanted, should));
+        const oct_result r = want_shape(j, t, n, wanted);
+        if (r) return r;
         if (flags & TURNED) {
             shape_turn(t->n_dims, t->shape);
             shape_turn(t->n_dims, t->stride);
@@ -1172,6 +1181,7 @@ static oct_result want_projector(job *j) {
 }
 
 #include "octavius_delta.h"
+#include "octavius_points.h"
 
 /* --- writing ---------------------------------------------------------------------------------------------------------- */
 
@@ -1191,9 +1201,33 @@ static oct_result write_mean(job *j, made *m) {
     m->mean = mean;
     return OCT_OK;
 }
+static double fold_number(const made *m, int part, size_t i) {
+    float v;
+    checkpoint_row(m->fold[part], i, 1, &v);
+    return (double)v;
+}
+static double fold_scale(const made *m, size_t i) {
+    return fold_number(m, FOLD_WEIGHT, i) / sqrt(fold_number(m, FOLD_VAR, i) + 1e-5);
+}
+/* A row of a matrix, or a whole bias, with the batch norm behind it. */
+static int read_folded(const made *m, size_t row, float *out) {
+    const size_t cols = (size_t)m->ne[0];
+    checkpoint_row(m->parts[0], row, cols, out);
+    if (m->n_dims > 1) {
+        const double scale = fold_scale(m, row);
+        for (size_t i = 0; i < cols; i++) out[i] = (float)((double)out[i] * scale);
+        return 0;
+    }
+    for (size_t i = 0; i < cols; i++) {
+        const double bias = m->biasless ? 0.0 : (double)out[i];
+        out[i] = (float)(fold_number(m, FOLD_BIAS, i) + (bias - fold_number(m, FOLD_MEAN, i)) * fold_scale(m, i));
+    }
+    return 0;
+}
 static int read_row(void *user, int64_t row, float *out) {
     const made *m = (const made *)user;
     const size_t cols = (size_t)m->ne[0];
+    if (m->fold[0]) return read_folded(m, (size_t)row, out);
     if (m->heads && m->n_dims == 1) {                      /* a bias: its numbers are the rows */
         const size_t d = cols / (size_t)m->heads;
         for (size_t i = 0; i < cols; i++) checkpoint_row(m->parts[0], i / d * d + i % 2 * (d / 2) + i % d / 2, 1, out + i);
@@ -1265,9 +1299,11 @@ static oct_result write_all(job *j) {
         rows.unmeasured = 1;
         rows.user = m;
         for (size_t k = 0; !r && k < m->n_parts; k++) r = checkpoint_use(m->parts[k], &j->err);
+        for (size_t k = 0; !r && m->fold[0] && k < FOLD_PARTS; k++) r = checkpoint_use(m->fold[k], &j->err);
         if (!r && m->stored) r = write_mean(j, m);
         if (!r && gguf_out_rows(&j->o, &rows)) r = out_failed(j);
         for (size_t k = 0; k < m->n_parts; k++) checkpoint_done(m->parts[k]);
+        for (size_t k = 0; m->fold[0] && k < FOLD_PARTS; k++) checkpoint_done(m->fold[k]);
         if (r) return r;
     }
     return gguf_out_close(&j->o) ? out_failed(j) : OCT_OK;
@@ -1315,21 +1351,29 @@ static const char *base_name(job *j, const char *path) {
 }
 static oct_result convert_text(job *j) {
     oct_result r;
-    if (j->octavius && (r = delta_place(j)) != OCT_OK) return r;
-    if ((r = place_text(j)) != OCT_OK || (j->a.vision && (r = place_tower(j)) != OCT_OK) || (r = read_words(j)) != OCT_OK)
+    if ((j->octavius && (r = delta_tokens(j)) != OCT_OK) || (r = read_sizes(j)) != OCT_OK || (r = want_text(j)) != OCT_OK ||
+        (r = write_text_keys(j)) != OCT_OK || (j->octavius && (r = delta_want(j)) != OCT_OK))
         return r;
-    /* every tensor has its place: the list does not grow any more while it is pointed into */
-    if (j->octavius && (r = delta_tokens(j)) != OCT_OK) return r;
-    if ((r = read_sizes(j)) != OCT_OK || (r = want_text(j)) != OCT_OK || (r = write_text_keys(j)) != OCT_OK ||
-        (j->octavius && (r = delta_want(j)) != OCT_OK) || (r = write_vocab(j)) != OCT_OK)
+    if ((r = write_vocab(j)) != OCT_OK || !made_find(j, "mm.0.weight") || j->a.vision || j->own_tower) return r;
+    return oct__fail(
+        &j->err, OCT_E_ARG, "%s: has a projector for pictures: --vision names the tower's folder (config.json: '%.*s')", j->a.source,
+        OCT__S(json_text(json_get(j->mm, json_get(j->mm, "mm_vision_tower") ? "mm_vision_tower" : "mm_image_tower"), "?")));
+}
+/* Every tensor gets its place before any is wanted: the list does not grow any more while it is pointed into. */
+static oct_result convert_place(job *j) {
+    oct_result r;
+    if ((j->octavius && (r = delta_place(j)) != OCT_OK) || (j->arch && (r = place_text(j)) != OCT_OK) ||
+        (j->a.vision && (r = place_tower(j)) != OCT_OK) || (j->a.detector && (r = detector_place(j)) != OCT_OK) ||
+        (j->a.encoder && (r = encoder_place(j)) != OCT_OK))
         return r;
-    if (made_find(j, "mm.0.weight") && !j->a.vision && !j->own_tower)
-        return oct__fail(
-            &j->err, OCT_E_ARG, "%s: has a projector for pictures: --vision names the tower's folder (config.json: '%.*s')",
-            j->a.source, OCT__S(json_text(json_get(j->mm, json_get(j->mm, "mm_vision_tower") ? "mm_vision_tower" : "mm_image_tower"), "?")));
-    if (!j->a.vision && !j->own_tower) return OCT_OK;
-    r = convert_tower(j);
-    return r ? r : want_projector(j);
+    return j->arch ? read_words(j) : OCT_OK;
+}
+static oct_result convert_parts(job *j) {
+    oct_result r;
+    if (j->arch && (r = convert_text(j)) != OCT_OK) return r;
+    if ((j->a.vision || j->own_tower) && ((r = convert_tower(j)) != OCT_OK || (j->arch && (r = want_projector(j)) != OCT_OK))) return r;
+    if (j->a.detector && (r = detector_convert(j)) != OCT_OK) return r;
+    return j->a.encoder ? encoder_convert(j) : OCT_OK;
 }
 static oct_result convert_open(job *j) {
     oct_result r;
@@ -1338,7 +1382,9 @@ static oct_result convert_open(job *j) {
     j->folder = j->a.base ? j->a.base : j->a.source;
     if ((j->octavius && (r = checkpoint_open(&j->delta, j->a.source, &j->err)) != OCT_OK) ||
         (j->folder && (r = checkpoint_open(&j->model, j->folder, &j->err)) != OCT_OK) ||
-        (j->a.vision && (r = checkpoint_open(&j->tower, j->a.vision, &j->err)) != OCT_OK))
+        (j->a.vision && (r = checkpoint_open(&j->tower, j->a.vision, &j->err)) != OCT_OK) ||
+        (j->a.detector && (r = checkpoint_open(&j->detector, j->a.detector, &j->err)) != OCT_OK) ||
+        (j->a.encoder && (r = checkpoint_open(&j->encoder, j->a.encoder, &j->err)) != OCT_OK))
         return r;
     if (names_find(&j->model.by_name, oct__str(DELTA_GATE), &at))
         return oct__fail(&j->err, OCT_E_ARG, "%s: an OCTAVIUS delta: --base names the folder of its language model", j->folder);
@@ -1346,18 +1392,20 @@ static oct_result convert_open(job *j) {
         return oct__fail(&j->err, OCT_E_FORMAT, "%s: no tensor '" DELTA_GATE "': no OCTAVIUS delta", j->a.source);
     return OCT_OK;
 }
+/* The file is named after it. */
+static const char *convert_first(const job *j) {
+    return j->a.source ? j->a.source : j->a.vision ? j->a.vision : j->a.detector ? j->a.detector : j->a.encoder;
+}
 static oct_result convert(job *j) {
     oct_result r = convert_open(j);
     if (r) return r;
     if (gguf_out_begin(&j->o, j->a.out, j->a.force)) return out_failed(j);
     if ((r = read_configs(j)) != OCT_OK) return r;
     gw_str(&j->o.head, "general.architecture", j->arch ? j->arch : "octavius");
-    (void)key_text(j, "general.name", base_name(j, j->a.source ? j->a.source : j->a.vision));
+    (void)key_text(j, "general.name", base_name(j, convert_first(j)));
     gw_u32(&j->o.head, "general.file_type", (uint32_t)quants_file_type(j->a.plan.type));
     gw_u32(&j->o.head, "general.quantization_version", 2);
-    if (j->arch) r = convert_text(j);
-    else if ((r = place_tower(j)) == OCT_OK) r = convert_tower(j);
-    if (r) return r;
+    if ((r = convert_place(j)) != OCT_OK || (r = convert_parts(j)) != OCT_OK) return r;
     if ((r = check_all_wanted(j)) != OCT_OK || (r = set_rest(j)) != OCT_OK || (r = declare(j)) != OCT_OK) return r;
     return write_all(j);
 }
@@ -1377,6 +1425,8 @@ int main(int argc, char **argv) {
     checkpoint_close(&j.model);
     checkpoint_close(&j.tower);
     checkpoint_close(&j.delta);
+    checkpoint_close(&j.detector);
+    checkpoint_close(&j.encoder);
     pool_free(&j.p);
     return code;
 }

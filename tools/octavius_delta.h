@@ -13,6 +13,12 @@
 #define DELTA_LORA(from, to)                                                          \
     { "model.layers.#." from ".lora_moe_A.default", "blk.#." to ".lora_a" },          \
     { "model.layers.#." from ".lora_moe_B.default", "blk.#." to ".lora_b" }
+#define DELTA_ATTENTION(kind)                                                         \
+    { "resampler_3d." kind "_attn.0.attention.fc_q.*", "agg." kind "_q.*" },          \
+    { "resampler_3d." kind "_attn.0.attention.fc_k.*", "agg." kind "_k.*" },          \
+    { "resampler_3d." kind "_attn.0.attention.fc_v.*", "agg." kind "_v.*" },          \
+    { "resampler_3d." kind "_attn.0.attention.fc_o.*", "agg." kind "_o.*" },          \
+    { "resampler_3d." kind "_attn.0.layer_norm.*", "agg." kind "_norm.*" }
 static const rule delta_rules[] = { { "model.embed_tokens.weight", "token_embd.weight" },
                                     { "lm_head.weight", "output.weight" },
                                     DELTA_LORA("self_attn.q_proj", "attn_q"),
@@ -27,8 +33,16 @@ static const rule delta_rules[] = { { "model.embed_tokens.weight", "token_embd.w
                                     DELTA_LORA("mlp.fc2", "ffn_down"),
                                     { DELTA_GATE, "gate.weight" },
                                     { "llama_proj.*", "mm.0.*" },
+                                    { "resampler_3d.query_embed.weight", "agg.query.weight" },
+                                    DELTA_ATTENTION("cross"),
+                                    DELTA_ATTENTION("self"),
+                                    { "pos_3d_proj.0.*", "agg.pos.0.*" },
+                                    { "pos_3d_proj.2.*", "agg.pos.2.*" },
+                                    { "llama_proj_3d.0.*", "agg.out.0.*" },
+                                    { "llama_proj_3d.1.*", "agg.out.1.*" },
                                     { NULL, NULL } };
 #undef DELTA_LORA
+#undef DELTA_ATTENTION
 
 static oct_result delta_place(job *j) {
     for (size_t i = 0; i < j->delta.n; i++) {
@@ -134,6 +148,38 @@ static oct_result delta_want_loras(job *j) {
     }
     return OCT_OK;
 }
+/* PREFIX.weight [rows, cols] and its bias. */
+static oct_result delta_want_linear(job *j, const char *prefix, int64_t rows, int64_t cols) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.weight", prefix);
+    const oct_result r = want(j, name, 0, rows, cols);
+    snprintf(name, sizeof name, "%s.bias", prefix);
+    return r ? r : want(j, name, 0, rows, 0);
+}
+/* What makes a few rows of all the objects of a scene. */
+static oct_result delta_want_aggregator(job *j) {
+    static const char *const parts[] = { "cross_q", "cross_k", "cross_v", "cross_o", "self_q", "self_k", "self_v", "self_o" };
+    const int64_t n = rows_of(j, "agg.query.weight", 0, 0), d = rows_of(j, "agg.query.weight", 1, 0),
+                  hidden = rows_of(j, "agg.pos.0.weight", 0, 0);
+    char name[64];
+    int64_t heads = 8;
+    oct_result r = set_int(j, "octavius.agg.head_count", &heads);
+    if (!n || r) return r;
+    if (heads < 1 || d % heads)
+        return oct__fail(&j->err, OCT_E_FORMAT, "octavius.agg.head_count: %lld heads for %lld numbers", (long long)heads, (long long)d);
+    if ((r = key_u32(j, "octavius.agg.head_count", heads)) != OCT_OK || (r = want(j, "agg.query.weight", 0, n, d)) != OCT_OK ||
+        (r = delta_want_linear(j, "agg.pos.0", hidden, 6)) != OCT_OK ||
+        (r = delta_want_linear(j, "agg.pos.2", d, hidden)) != OCT_OK)
+        return r;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        snprintf(name, sizeof name, "agg.%s", parts[i]);
+        if ((r = delta_want_linear(j, name, d, d)) != OCT_OK) return r;
+    }
+    if ((r = delta_want_linear(j, "agg.cross_norm", d, 0)) != OCT_OK || (r = delta_want_linear(j, "agg.self_norm", d, 0)) != OCT_OK ||
+        (r = delta_want_linear(j, "agg.out.0", j->n_embd, d)) != OCT_OK)
+        return r;
+    return delta_want_linear(j, "agg.out.1", j->n_embd, 0);
+}
 static oct_result delta_want(job *j) {
     const int64_t n_expert = rows_of(j, "gate.weight", 1, 0);
     const char *tags[DELTA_TAGS];
@@ -144,6 +190,7 @@ static oct_result delta_want(job *j) {
         return oct__fail(&j->err, OCT_E_LIMIT, "%s: a gate over %lld experts, expected 1 to 64", j->a.source, (long long)n_expert);
     const int64_t gate[2] = { n_expert, j->n_embd };
     if ((r = want_n(j, "gate.weight", TURNED, 0, 2, gate)) != OCT_OK || (r = delta_want_loras(j)) != OCT_OK ||
+        (r = delta_want_aggregator(j)) != OCT_OK ||
         (r = key_u32(j, "octavius.lora.expert_used_count", OCT__MIN(n_expert, (int64_t)2))) != OCT_OK ||
         (r = key_u32(j, "octavius.max_tokens", 400)) != OCT_OK)
         return r;
