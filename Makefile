@@ -34,7 +34,7 @@ $(B)/octavius: examples/octavius.c octavius.h
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
 # These run no model for speed: the scalar kernels alone compile in a fifth of the time.
 READERS    := tools/checkpoint.h tools/pickle.h tools/zip.h tools/safetensors.h tools/json.h tools/vocab.h tools/pool.h \
-              tools/octavius_delta.h tools/octavius_points.h
+              tools/octavius_delta.h tools/octavius_points.h tools/features.h
 CONVERTERS := $(B)/octavius-convert $(B)/octavius-quantize $(B)/octavius-upcycle
 $(CONVERTERS): $(B)/octavius-%: tools/%.c octavius.h tools/program.h tools/gguf_write.h tools/quants.h tools/blocks.h tests/gguf_writer.h $(READERS)
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -DOCTAVIUS_NO_SIMD -I. $< -o $@ -lm

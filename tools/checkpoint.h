@@ -171,8 +171,8 @@ static inline oct_result checkpoint_storage(checkpoint *c, const checkpoint_stor
     checkpoint_file *f = t->file;
     uint32_t at;
     t->numel = storage ? storage->numel : v->text.len / dtype_bytes[v->dtype];
-    if (!storage) {
-        t->data = (const unsigned char *)v->text.data;
+    if (!storage || storage->bytes) {
+        t->data = storage ? storage->bytes : (const unsigned char *)v->text.data;
         return OCT_OK;
     }
     if (!s->prefix) {
@@ -197,15 +197,19 @@ static inline oct_result checkpoint_storage(checkpoint *c, const checkpoint_stor
                          t->member->n_bytes, t->numel, dtype_bytes[t->dtype]);
     return OCT_OK;
 }
-static inline oct_result checkpoint_tensor_of(checkpoint *c, checkpoint_file *f, const checkpoint_storages *s, oct_string name,
-                                              const pickle_value *v, oct_error *err) {
-    checkpoint_tensor *t = checkpoint_add(c, f, name, err);
-    if (!t) return err->code;
+/* A tensor of the pickle, without its bytes. */
+static inline void checkpoint_view(checkpoint_tensor *t, const pickle_value *v) {
     t->dtype = v->dtype;
     t->n_dims = v->n_dims;
     t->offset = v->offset;
     memcpy(t->shape, v->shape, sizeof t->shape);
     memcpy(t->stride, v->stride, sizeof t->stride);
+}
+static inline oct_result checkpoint_tensor_of(checkpoint *c, checkpoint_file *f, const checkpoint_storages *s, oct_string name,
+                                              const pickle_value *v, oct_error *err) {
+    checkpoint_tensor *t = checkpoint_add(c, f, name, err);
+    if (!t) return err->code;
+    checkpoint_view(t, v);
     return checkpoint_storage(c, s, v, t, err);
 }
 /* Names of nested dictionaries are joined by dots, as torch names parameters. */
@@ -310,7 +314,7 @@ static inline oct_result checkpoint_stream(checkpoint *c, checkpoint_file *f, pi
     for (size_t i = 0; i < r->n_memo; i++) {
         const pickle_value *t = r->memo[i];
         if (t && t->kind == PICKLE_TENSOR && t->storage) t = t->storage;
-        if (t && t->kind == PICKLE_STORAGE) (void)names_add(&sizes, t->text, dtype_bytes[t->dtype]);
+        if (t && t->kind == PICKLE_STORAGE && !t->bytes) (void)names_add(&sizes, t->text, dtype_bytes[t->dtype]);
     }
     const oct_result rc = pickle_load(r, &v[3], err);
     if (rc) return rc;
@@ -342,7 +346,7 @@ static inline oct_result checkpoint_pickle(checkpoint *c, checkpoint_file *f, oc
     pickle_open(&r, &c->p, f->data, f->size, f->path);
     const oct_result rc = pickle_load(&r, &v, err);
     if (rc) return rc;
-    if (v->kind == PICKLE_INT && (uint64_t)v->integer == 0xA86A20F9469CFC6Cu) return checkpoint_stream(c, f, &r, err);
+    if (pickle_is_magic(v)) return checkpoint_stream(c, f, &r, err);
     return checkpoint_root(c, f, &none, v, err);
 }
 static inline oct_result checkpoint_file_open(checkpoint *c, const char *path, oct_error *err) {

@@ -13,9 +13,11 @@
 #include "gguf_write.h"
 #include "checkpoint.h"
 #include "vocab.h"
+#include "features.h"
 
 static const char help_text[] =
     "usage: octavius-convert [SRC] [options] -o FILE.gguf\n"
+    "       octavius-convert F.pickle [--force] -o FOLDER\n"
     "\n"
     "SRC is a folder with config.json, tokenizer and weights (safetensors or PyTorch files, single or sharded):\n"
     "LLaMA, Vicuna, Mistral, Phi-2, StableLM, Qwen, Qwen2; LLaVA-1.5; MoE-LLaVA; or the delta file of an OCTAVIUS, with --base.\n"
@@ -28,6 +30,8 @@ static const char help_text[] =
     "  --tensor-type PAT=T  another type for tensors of that name in the output; * stands for any text; may be repeated\n"
     "  --set KEY=VALUE      overrules a key of ours, such as octavius.v.head_count=12; may be repeated\n"
     "  --ignore PAT         leaves out tensors of that name in the input; * stands for any text; may be repeated\n"
+    "F.pickle holds features of objects in 3D scenes as OCTAVIUS's evaluation keeps them, beside F.json: FOLDER gets\n"
+    "N-features.npy and N-boxes.npy for question N.\n"
     "  -o FILE              appears when it is whole\n"
     "  --force              FILE may exist\n"
     "Exit codes: 0 ok, 1 runtime, 2 usage, 3 checkpoint unreadable or unsupported, 5 memory or limit, 130 interrupted.\n";
@@ -62,6 +66,7 @@ static int parse_listed(args *a, const char *name, char *value) {
     a->set[a->n_set++].value = equals + 1;
     return EXIT_OK;
 }
+static bool is_features(const char *source) { return source && (name_ends(source, ".pickle") || name_ends(source, ".pkl")); }
 /* Where the value of an option is kept; NULL: not such an option. */
 static const char **parse_place(args *a, const char *name) {
     return strcmp(name, "--vision") == 0          ? &a->vision
@@ -98,6 +103,8 @@ static int parse(args *a, int argc, char **argv) {
     }
     if (!a->source && !a->vision && !a->detector && !a->encoder) return fail(EXIT_USAGE, "which checkpoint? see --help");
     if (a->base && !a->source) return fail(EXIT_USAGE, "--base: expected an OCTAVIUS delta beside it");
+    if (is_features(a->source) && (a->base || a->vision || a->detector || a->encoder))
+        return fail(EXIT_USAGE, "%s: features are converted alone; see --help", a->source);
     return a->out ? EXIT_OK : fail(EXIT_USAGE, "where to? -o FILE");
 }
 
@@ -1418,6 +1425,7 @@ int main(int argc, char **argv) {
     }
     const int bad = parse(&j.a, argc, argv);
     if (bad) return bad;
+    if (is_features(j.a.source)) return features_convert(j.a.source, j.a.out, j.a.force);
     gguf_out_catch_signals();
     const oct_result r = convert(&j);
     const int code = !r ? EXIT_OK : j.o.failed ? fail(j.o.failed, "%s", j.o.error) : fail(exit_code_of(r), "%s", j.err.message);

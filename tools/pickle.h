@@ -6,7 +6,8 @@
  *
  * Nothing is ever imported, called or instantiated.  What a pickle would call is known by name, and only tensors, numpy
  * values, OrderedDicts and the like, argparse Namespaces (as dictionaries) and TorchScript's modules (likewise) come out of
- * it; any other call is an error that names it.  No function here recurses, so nesting costs no stack.
+ * it; any other call is an error that names it.  No function here recurses, so nesting costs no stack; but for a storage that
+ * comes along as a whole stream of its own, which may hold no other.
  */
 #ifndef OCT_TOOLS_PICKLE_H
 #define OCT_TOOLS_PICKLE_H
@@ -35,6 +36,7 @@ struct pickle_value {
     /* storages and tensors */
     pickle_dtype   dtype;
     pickle_value  *storage;        /* of a tensor; NULL: a numpy array, whose bytes are in text */
+    const unsigned char *bytes;    /* of a storage that came along; NULL: they are elsewhere */
     size_t         numel;          /* of a storage, and of what it lies in */
     size_t         offset;         /* in elements */
     int            n_dims;
@@ -54,6 +56,7 @@ typedef struct pickle_reader {
     size_t               n_memo, memo_cap;
     pickle_value        *none;
     size_t               copied;   /* items from one dictionary or list into another */
+    bool                 inside;   /* a storage's own stream is read */
 } pickle_reader;
 
 static inline void pickle_open(pickle_reader *r, pool *p, const unsigned char *data, size_t size, const char *file) {
@@ -280,10 +283,49 @@ static inline oct_result pickle_dict(pickle_reader *r, const pickle_value *args)
     }
     return pickle_push(r, d);
 }
+static inline oct_result pickle_load(pickle_reader *r, pickle_value **out, oct_error *err);
+enum { PICKLE_STREAM_MEMORY = 1 << 20 };
+static inline bool pickle_is_magic(const pickle_value *v) {            /* of torch's stream of pickles */
+    return v->kind == PICKLE_INT && (uint64_t)v->integer == 0xA86A20F9469CFC6Cu;
+}
+/* Reads torch's stream: magic number, protocol, system, a storage, list of its one key; behind them a count and the bytes. */
+static inline oct_result pickle_stream_storage(const pickle_reader *r, pickle_reader *in, pickle_value *to) {
+    pickle_value *v[5];
+    for (int i = 0; i < 5; i++) {
+        const oct_result rc = pickle_load(in, &v[i], r->err);
+        if (rc) return rc;
+    }
+    if (!pickle_is_magic(v[0]) || v[3]->kind != PICKLE_STORAGE || v[4]->kind != PICKLE_LIST || v[4]->count != 1 ||
+        in->end - in->at < 8)
+        return pickle_fail(r, "bytes that are no storage of torch's");
+    const size_t left = ((size_t)(in->end - in->at) - 8) / dtype_bytes[v[3]->dtype];
+    if (v[3]->offset > left || v[3]->numel > left - v[3]->offset || oct__u64(in->at) > left)
+        return pickle_fail(r, "a storage larger than its bytes");
+    to->dtype = v[3]->dtype;
+    to->numel = v[3]->numel;
+    to->offset = v[3]->offset;
+    to->bytes = in->at + 8;
+    return OCT_OK;
+}
+/* torch.storage._load_from_bytes(bytes): how a tensor is pickled without torch.save. */
+static inline oct_result pickle_stream(pickle_reader *r, const pickle_value *args) {
+    pool own = { NULL, 0, PICKLE_STREAM_MEMORY };          /* a file may hold a hundred thousand of these */
+    pickle_reader in;
+    pickle_value *v = pickle_new(r, PICKLE_STORAGE);
+    if (!v) return pickle_memory(r);
+    if (r->inside || args->count != 1 || args->items[0]->kind != PICKLE_BYTES)
+        return pickle_fail(r, "a storage from something else than bytes, or within another");
+    pickle_open(&in, &own, (const unsigned char *)args->items[0]->text.data, args->items[0]->text.len, r->file);
+    in.inside = true;
+    const oct_result rc = pickle_stream_storage(r, &in, v);
+    pool_free(&own);
+    return rc ? rc : pickle_push(r, v);
+}
 static inline oct_result pickle_call(pickle_reader *r, const pickle_value *f, const pickle_value *args) {
     if (!f || !args || f->kind != PICKLE_GLOBAL || args->kind != PICKLE_LIST)
         return pickle_fail(r, "a call of something that has no name");
     if (pickle_is(f, "torch._utils._rebuild_tensor_v2|torch._utils._rebuild_tensor")) return pickle_tensor(r, args);
+    if (pickle_is(f, "torch.storage._load_from_bytes")) return pickle_stream(r, args);
     if (pickle_is(f, "collections.OrderedDict|builtins.dict|__builtin__.dict|argparse.Namespace|collections.defaultdict") ||
         pickle_module(f))
         return pickle_is(f, "collections.defaultdict") || pickle_module(f) ? pickle_push(r, pickle_new(r, PICKLE_DICT))
