@@ -948,8 +948,11 @@ static int64_t special_id(const job *j, const vocab *v, const char *name) {
     if (!text.len) text = special_text(j->special_map, in);
     /* Qwen's and Arcade's tokenizers fix these themselves */
     if (!text.len && !v->spm && (strcmp(name, "bos") == 0 || strcmp(name, "eos") == 0)) text = oct__str("<|endoftext|>");
-    const int64_t id = text.len ? vocab_id(v, text) : -1;
-    return id >= 0 ? id : json_int(json_get(j->text, id_key), -1);
+    int64_t id = text.len ? vocab_id(v, text) : -1;
+    if (id < 0) id = json_int(json_get(j->text, id_key), -1);
+    if (id >= 0 || !v->spm) return id;
+    const bool bos = strcmp(name, "bos") == 0, eos = strcmp(name, "eos") == 0;          /* LLaMA's, where nobody says */
+    return bos || eos ? vocab_id(v, oct__str(bos ? "<s>" : "</s>")) : -1;
 }
 static void write_special(job *j, const vocab *v, const char *name, const char *key) {
     const int64_t id = special_id(j, v, name);

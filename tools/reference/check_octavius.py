@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """octavius-convert's OCTAVIUS, Point-BERT and 3DETR files against the checkpoints they came from.
 
-    check_octavius.py CONVERT CASE...
+    check_octavius.py CONVERT [--sums FILE] CASE...
 
-CONVERT is build/octavius-convert, a CASE a folder of the golden test data.  Each is converted to F32; then every tensor of the
-GGUF must be its source's (LLaMA's query and key rows permuted, LoRA factors, gate and projection turned), bit for bit; weights
-and biases with a batch norm folded in may differ by 1e-6 of the largest.  No tensor may be missing or too many.
-Needs torch, gguf, numpy.
+CONVERT is build/octavius-convert, a CASE a folder of the golden test data or of tests/golden/convert.  Each is converted to F32;
+then every tensor of the GGUF must be its source's (LLaMA's query and key rows permuted, LoRA factors, gate and projection turned),
+bit for bit; weights and biases with a batch norm folded in may differ by 1e-6 of the largest.  No tensor may be missing or too
+many.  --sums writes "case bytes sha256" of the tensors' data of all that agree, for tests/test_convert.sh.
+Needs torch, gguf, numpy, safetensors.
 """
 import argparse
+import hashlib
 import json
 import re
 import subprocess
@@ -20,6 +22,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+
+from safetensors.torch import load_file
 
 import golden_gguf as golden
 
@@ -57,14 +61,32 @@ def aggregator(delta):
     return out
 
 
+def base_weights(folder):
+    paths = sorted(folder.glob("*.safetensors"))
+    w = [load_file(path) for path in paths] or [torch.load(path, map_location="cpu") for path in sorted(folder.glob("*.bin"))]
+    return {name: t.to(torch.float32).numpy() for part in w for name, t in part.items()}
+
+
+def grown(weights, rows):
+    """A delta without embeddings: the base's, and their mean for the tokens behind them."""
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        w = weights[name]
+        mean = w.astype(np.float64).mean(0, keepdims=True).astype(np.float32)
+        weights[name] = np.concatenate([w, np.repeat(mean, rows - len(w), 0)])
+
+
 def octavius(case, root):
     convert = case["convert"]
     base = root / convert[convert.index("--base") + 1]
     config = json.loads((base / "config.json").read_text())
     delta = load(root / convert[0])
-    weights = golden.octavius_weights(golden.read_weights(base), delta)
+    weights = golden.octavius_weights(base_weights(base), delta)
+    if golden.DELTA + "lm_head.weight" not in delta:
+        grown(weights, len(weights["lm_head.weight"]) + 1 + 2 * len(case["modality"]))
     out = {name: (t, 0.0) for name, t in golden.language_tensors(weights, "llama", config).items()}
-    out.update({name: (t, 0.0) for name, t in golden.lora_tensors(delta, config["num_attention_heads"]).items()})
+    for heads, part in (("num_attention_heads", ""), ("num_key_value_heads", "attn_k")):
+        loras = golden.lora_tensors(delta, config.get(heads, config["num_attention_heads"]))
+        out.update({name: (t, 0.0) for name, t in loras.items() if part in name})
     out.update(aggregator(delta))
     if "llama_proj.weight" in delta:
         out.update({f"mm.0.{end}": (delta[f"llama_proj.{end}"], 0.0) for end in ("weight", "bias")})
@@ -134,7 +156,9 @@ def check(convert, root):
     with tempfile.TemporaryDirectory() as tmp:
         path = Path(tmp) / "model.gguf"
         subprocess.run([convert, *case["convert"], "--type", "f32", "-o", path], cwd=root, check=True)
-        got = {t.name: np.array(t.data).reshape([int(n) for n in reversed(t.shape)]) for t in gguf.GGUFReader(path).tensors}
+        reader = gguf.GGUFReader(path)
+        data = path.read_bytes()[reader.data_offset:]
+        got = {t.name: np.array(t.data).reshape([int(n) for n in reversed(t.shape)]) for t in reader.tensors}
     bad, worst = sorted(set(want) ^ set(got)), 0.0
     for name in set(want) & set(got):
         ref, tolerance = want[name]
@@ -144,15 +168,19 @@ def check(convert, root):
         if off > tolerance:
             bad.append(f"{name}: {off:.1e}")
     print(f"{root.name}: {len(got)} tensors, folded within {worst:.1e}, {len(bad)} differ {bad[:4] if bad else ''}")
-    return not bad
+    return None if bad else f"{'' if root.parent.name == 'convert' else 'official-'}{root.name} {len(data)} {hashlib.sha256(data).hexdigest()}\n"
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("convert", type=Path)
+    p.add_argument("--sums", type=Path)
     p.add_argument("case", nargs="+", type=Path)
     a = p.parse_args()
-    return not all([check(a.convert.resolve(), case) for case in a.case])
+    lines = [check(a.convert.resolve(), case) for case in a.case]
+    if a.sums:
+        a.sums.write_text("".join(line for line in lines if line))
+    return not all(lines)
 
 
 if __name__ == "__main__":
