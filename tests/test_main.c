@@ -46,6 +46,9 @@
 #  if __has_include("test_moe.c")
 #    include "test_moe.c"
 #  endif
+#  if __has_include("test_lora.c")
+#    include "test_lora.c"
+#  endif
 #  if __has_include("test_vision.c")
 #    include "test_vision.c"
 #  endif

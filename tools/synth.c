@@ -25,11 +25,11 @@ static int write_some(void *user, const void *data, size_t n) {
 }
 
 static void list(void) {
-    printf("%-26s %-9s %6s %6s %6s %4s %6s %7s %7s\n", "name", "arch", "layers", "width", "heads", "kv", "ff", "vocab", "experts");
+    printf("%-26s %-9s %6s %6s %6s %4s %6s %7s %7s %5s\n", "name", "arch", "layers", "width", "heads", "kv", "ff", "vocab", "experts", "lora");
     for (int i = 0; i < (int)SYNTH_MODELS; i++) {
         const synth_model *m = &synth_models[i];
-        printf("%-26s %-9s %6d %6d %6d %4d %6d %7d %7d\n", m->name, m->arch, m->n_layer, m->n_embd, m->n_head, m->n_kv, m->n_ff,
-               m->n_vocab, m->n_expert);
+        printf("%-26s %-9s %6d %6d %6d %4d %6d %7d %7d %5d\n", m->name, m->arch, m->n_layer, m->n_embd, m->n_head, m->n_kv, m->n_ff,
+               m->n_vocab, m->n_expert, m->n_lora);
     }
     printf("types:");
     for (int i = 0; i < (int)BLOCKS_TYPES; i++) printf(" %s", blocks_types[i].name);

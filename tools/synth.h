@@ -33,38 +33,47 @@ typedef struct synth_model {
     int         tied;                                                           /* no output matrix of its own */
     int         vocab, n_pad;                                                   /* n_pad: rows past the last real token */
     int         n_expert, k_top, moe_step;                                      /* every moe_step-th layer, from 0, has experts */
+    int         n_lora, rank;                                                   /* LoRA experts of every layer's attention, and a gate */
+    const char *tower;                                                          /* OCTAVIUS: a picture encoder in the file, by name */
 } synth_model;
 
 /* d_head = n_embd / n_head everywhere.  A picture encoder (arch clip) is an mmproj file, all of whose blocks are run; it has
  * n_rot for the side of a patch, n_ctx for that of the picture, n_vocab for the width of the text model, and tied where it has
- * no class token, as SigLIP. */
+ * no class token, as SigLIP.  As another model's tower it has a projector of one layer and our own keys. */
 static const synth_model synth_models[] = {
     /* name               arch       L   embd  head kv  rot    ff   vocab   ctx   eps   rope   tied vocabulary     pad  experts */
-    { "tinyllama-1.1b",   "llama",    22, 2048, 32,  4,  64,  5632,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
-    { "phi-2",            "phi2",     32, 2560, 32, 32,  32, 10240,  51200, 2048, 1e-5, 1e4,   0, SYNTH_PHI2,      905, 0, 0, 0 },
-    { "stablelm-2-1.6b",  "stablelm", 24, 2048, 32, 32,  16,  5632, 100352, 4096, 1e-5, 1e4,   0, SYNTH_STABLELM2,  63, 0, 0, 0 },
-    { "qwen-1.8b",        "qwen",     24, 2048, 16, 16, 128,  5504, 151936, 8192, 1e-6, 1e4,   0, SYNTH_QWEN,       85, 0, 0, 0 },
-    { "qwen2-0.5b",       "qwen2",    24,  896, 14,  2,  64,  4864, 151936, 32768, 1e-6, 1e6,  1, SYNTH_QWEN2,     290, 0, 0, 0 },
-    { "llama-2-13b",      "llama",    40, 5120, 40, 40, 128, 13824,  32000, 4096, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
-    { "moe4-1.7b",        "llama",    10, 2048, 32, 32,  64,  5632,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 4, 2, 1 },
-    { "moe-llava-phi2-2.7b-4e", "phi2", 32, 2560, 32, 32,  32, 10240,  51200, 2048, 1e-5, 1e4,   0, SYNTH_PHI2,      905, 4, 2, 2 },
-    { "moe-llava-stablelm-1.6b-4e", "stablelm", 24, 2048, 32, 32, 16, 5632, 100352, 4096, 1e-5, 1e4, 0, SYNTH_STABLELM2, 63, 4, 2, 2 },
-    { "moe-llava-qwen-1.8b-4e", "qwen", 24, 2048, 16, 16, 128,  5504, 151936, 8192, 1e-6, 1e4,   0, SYNTH_QWEN,       85, 4, 2, 2 },
-    { "micro",            "llama",     6,  288,  6,  6,  48,   768,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
-    { "tiny-llama",       "llama",     2,   64,  4,  2,  16,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
-    { "tiny-wide",        "llama",     2,  256,  4,  2,  64,   512,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0 },
-    { "tiny-phi2",        "phi2",      2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9, 0, 0, 0 },
-    { "tiny-stablelm",    "stablelm",  2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7, 0, 0, 0 },
-    { "tiny-qwen",        "qwen",      2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5, 0, 0, 0 },
-    { "tiny-qwen2",       "qwen2",     2,   64,  4,  2,  16,   160,    512,  512, 1e-6, 1e6,   1, SYNTH_QWEN2,       6, 0, 0, 0 },
-    { "tiny-moe-llama",    "llama",    2,   64,  4,  2,  16,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 4, 2, 1 },
-    { "tiny-moe-phi2",     "phi2",     2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9, 4, 2, 2 },
-    { "tiny-moe-stablelm", "stablelm", 2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7, 5, 1, 2 },
-    { "tiny-moe-qwen",     "qwen",     2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5, 20, 3, 2 },
-    { "clip-l-336",       "clip",     23, 1024, 16, 16,  14,  4096,   2048,  336, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0 },
-    { "clip-l-224",       "clip",     23, 1024, 16, 16,  14,  4096,   2048,  224, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0 },
-    { "siglip-so400m-384", "clip",    26, 1152, 16, 16,  14,  4304,   2048,  384, 1e-6, 0,     1, SYNTH_SPM,         0, 0, 0, 0 },
-    { "tiny-clip",        "clip",      2,   64,  4,  4,   7,    96,     64,   28, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0 },
+    { "tinyllama-1.1b",   "llama",    22, 2048, 32,  4,  64,  5632,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "phi-2",            "phi2",     32, 2560, 32, 32,  32, 10240,  51200, 2048, 1e-5, 1e4,   0, SYNTH_PHI2,      905, 0, 0, 0, 0, 0, NULL },
+    { "stablelm-2-1.6b",  "stablelm", 24, 2048, 32, 32,  16,  5632, 100352, 4096, 1e-5, 1e4,   0, SYNTH_STABLELM2,  63, 0, 0, 0, 0, 0, NULL },
+    { "qwen-1.8b",        "qwen",     24, 2048, 16, 16, 128,  5504, 151936, 8192, 1e-6, 1e4,   0, SYNTH_QWEN,       85, 0, 0, 0, 0, 0, NULL },
+    { "qwen2-0.5b",       "qwen2",    24,  896, 14,  2,  64,  4864, 151936, 32768, 1e-6, 1e6,  1, SYNTH_QWEN2,     290, 0, 0, 0, 0, 0, NULL },
+    { "llama-2-13b",      "llama",    40, 5120, 40, 40, 128, 13824,  32000, 4096, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "moe4-1.7b",        "llama",    10, 2048, 32, 32,  64,  5632,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 4, 2, 1, 0, 0, NULL },
+    { "moe-llava-phi2-2.7b-4e", "phi2", 32, 2560, 32, 32,  32, 10240,  51200, 2048, 1e-5, 1e4,   0, SYNTH_PHI2,      905, 4, 2, 2, 0, 0, NULL },
+    { "moe-llava-stablelm-1.6b-4e", "stablelm", 24, 2048, 32, 32, 16, 5632, 100352, 4096, 1e-5, 1e4, 0, SYNTH_STABLELM2, 63, 4, 2, 2, 0, 0, NULL },
+    { "moe-llava-qwen-1.8b-4e", "qwen", 24, 2048, 16, 16, 128,  5504, 151936, 8192, 1e-6, 1e4,   0, SYNTH_QWEN,       85, 4, 2, 2, 0, 0, NULL },
+    { "llama-13b",        "llama",    40, 5120, 40, 40, 128, 13824,  32000, 2048, 1e-6, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "octavius-2d",      "llama",    40, 5120, 40, 40, 128, 13824,  32003, 2048, 1e-6, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 4, 32, "octavius-clip-l" },
+    { "octavius-2d-1b",   "llama",    22, 2048, 32, 32,  64,  5632,  32003, 2048, 1e-6, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 4, 32, NULL },
+    { "micro",            "llama",     6,  288,  6,  6,  48,   768,  32000, 2048, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "tiny-llama",       "llama",     2,   64,  4,  2,  16,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "tiny-wide",        "llama",     2,  256,  4,  2,  64,   512,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "tiny-phi2",        "phi2",      2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9, 0, 0, 0, 0, 0, NULL },
+    { "tiny-stablelm",    "stablelm",  2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7, 0, 0, 0, 0, 0, NULL },
+    { "tiny-qwen",        "qwen",      2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5, 0, 0, 0, 0, 0, NULL },
+    { "tiny-qwen2",       "qwen2",     2,   64,  4,  2,  16,   160,    512,  512, 1e-6, 1e6,   1, SYNTH_QWEN2,       6, 0, 0, 0, 0, 0, NULL },
+    { "tiny-moe-llama",    "llama",    2,   64,  4,  2,  16,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_SPM,         0, 4, 2, 1, 0, 0, NULL },
+    { "tiny-moe-phi2",     "phi2",     2,   64,  4,  4,   8,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_PHI2,        9, 4, 2, 2, 0, 0, NULL },
+    { "tiny-moe-stablelm", "stablelm", 2,   64,  4,  4,   4,   160,    512,  512, 1e-5, 1e4,   0, SYNTH_STABLELM2,   7, 5, 1, 2, 0, 0, NULL },
+    { "tiny-moe-qwen",     "qwen",     2,   64,  4,  4,  16,   160,    640,  512, 1e-6, 1e4,   0, SYNTH_QWEN,        5, 20, 3, 2, 0, 0, NULL },
+    { "tiny-octavius-2d", "llama",     2,   64,  4,  4,  16,   160,    515,  512, 1e-6, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 4, 4, "tiny-octavius-clip" },
+    { "tiny-octavius-moe", "llama",    2,   64,  4,  2,  16,   160,    515,  512, 1e-6, 1e4,   0, SYNTH_SPM,         0, 4, 2, 2, 3, 8, NULL },
+    { "clip-l-336",       "clip",     23, 1024, 16, 16,  14,  4096,   2048,  336, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "clip-l-224",       "clip",     23, 1024, 16, 16,  14,  4096,   2048,  224, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "siglip-so400m-384", "clip",    26, 1152, 16, 16,  14,  4304,   2048,  384, 1e-6, 0,     1, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "octavius-clip-l",  "clip",     24, 1024, 16, 16,  14,  4096,   5120,  224, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "tiny-octavius-clip", "clip",    2,   64,  4,  4,   7,    96,     64,   28, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "tiny-clip",        "clip",      2,   64,  4,  4,   7,    96,     64,   28, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
 };
 enum { SYNTH_MODELS = sizeof synth_models / sizeof synth_models[0] };
 
@@ -285,6 +294,9 @@ static void synth_token(synth_vocab *v, const char *text, int type, double score
     v->n++;
 }
 
+static const char *const synth_tags[] = { "<XSFQ/>", "<Img>", "</Img>" };       /* OCTAVIUS's, the last ids */
+enum { SYNTH_TAGS = sizeof synth_tags / sizeof synth_tags[0] };
+
 /* Token types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
 static void synth_vocab_spm(synth_vocab *v, const synth_model *m, synth_pieces *p) {
     char text[32];
@@ -295,8 +307,9 @@ static void synth_vocab_spm(synth_vocab *v, const synth_model *m, synth_pieces *
         snprintf(text, sizeof text, "<0x%02X>", (unsigned)c);
         synth_token(v, text, 6, 0);
     }
-    synth_pieces_fill(p, m->n_vocab - 259, 1, 17);
+    synth_pieces_fill(p, m->n_vocab - 259 - (m->n_lora ? (int)SYNTH_TAGS : 0), 1, 17);
     for (int i = 0; i < p->n; i++) synth_token(v, synth_piece(p, i), 1, -(double)i);
+    for (int i = 0; m->n_lora && i < (int)SYNTH_TAGS; i++) synth_token(v, synth_tags[i], 3, -1000);
 }
 static void synth_vocab_bpe(synth_vocab *v, const synth_model *m, synth_pieces *p) {
     char      text[64];
@@ -369,10 +382,11 @@ static void synth_head_tokenizer(synth_head *h, const synth_model *m) {
     free(v.merges.data);
 }
 
+static const float synth_clip_mean[] = { 0.48145466f, 0.4578275f, 0.40821073f }, synth_clip_dev[] = { 0.26862954f, 0.26130258f, 0.27577711f };
+
 /* As llama.cpp's own converter writes it. */
 static void synth_head_clip(synth_head *h, const synth_model *m) {
-    static const float mean[2][3] = { { 0.48145466f, 0.4578275f, 0.40821073f }, { 0.5f, 0.5f, 0.5f } };
-    static const float dev[2][3] = { { 0.26862954f, 0.26130258f, 0.27577711f }, { 0.5f, 0.5f, 0.5f } };
+    static const float half[3] = { 0.5f, 0.5f, 0.5f };
     synth_buf items;
     memset(&items, 0, sizeof items);
     synth_meta_flag(h, ".has_text_encoder", 0);
@@ -388,14 +402,54 @@ static void synth_head_clip(synth_head *h, const synth_model *m) {
     synth_meta_u32(h, ".vision.attention.head_count", m->n_head);
     synth_meta_f32(h, ".vision.attention.layer_norm_epsilon", m->eps);
     synth_meta_u32(h, ".vision.block_count", m->n_layer);
-    synth_put(&items, mean[m->tied], sizeof mean[0]);
+    synth_put(&items, m->tied ? half : synth_clip_mean, sizeof half);
     synth_meta_array(h, ".vision.image_mean", 6, 3, &items);
     items.len = 0;
-    synth_put(&items, dev[m->tied], sizeof dev[0]);
+    synth_put(&items, m->tied ? half : synth_clip_dev, sizeof half);
     synth_meta_array(h, ".vision.image_std", 6, 3, &items);
     items.len = 0;
     synth_u32(&items, (uint32_t)m->n_layer);                     /* else llama.cpp leaves out the last block */
     synth_meta_array(h, ".vision.feature_layer", 5, 1, &items);
+    free(items.data);
+}
+
+static void synth_head_tower(synth_head *h, const synth_model *m) {
+    synth_buf items;
+    memset(&items, 0, sizeof items);
+    synth_meta_u32(h, "octavius.v.image_size", m->n_ctx);
+    synth_meta_u32(h, "octavius.v.patch_size", m->n_rot);
+    synth_meta_u32(h, "octavius.v.embedding_length", m->n_embd);
+    synth_meta_u32(h, "octavius.v.feed_forward_length", m->n_ff);
+    synth_meta_u32(h, "octavius.v.block_count", m->n_layer);
+    synth_meta_u32(h, "octavius.v.head_count", m->n_head);
+    synth_meta_f32(h, "octavius.v.layer_norm_epsilon", m->eps);
+    synth_put(&items, synth_clip_mean, sizeof synth_clip_mean);
+    synth_meta_array(h, "octavius.v.image_mean", 6, 3, &items);
+    items.len = 0;
+    synth_put(&items, synth_clip_dev, sizeof synth_clip_dev);
+    synth_meta_array(h, "octavius.v.image_std", 6, 3, &items);
+    free(items.data);
+    synth_meta_str(h, "octavius.v.activation", "gelu_quick");
+    synth_meta_str(h, "octavius.v.resize", "squash");
+    synth_meta_str(h, "octavius.v.convert", "after");
+    synth_meta_str(h, "octavius.v.feature", "patch");
+}
+/* What OCTAVIUS's files say beside a LLaMA's.  The vocabulary has no longer piece of '#' than one, which is id 261. */
+static void synth_head_octavius(synth_head *h, const synth_model *m) {
+    synth_buf items;
+    memset(&items, 0, sizeof items);
+    synth_meta_u32(h, "octavius.lora.expert_used_count", m->n_lora < 2 ? m->n_lora : 2);
+    synth_meta_str(h, "octavius.prompt_style", "bare");
+    synth_meta_f32(h, "octavius.sampling.temp", 1.0);
+    synth_meta_u32(h, "octavius.sampling.top_k", 50);
+    synth_meta_f32(h, "octavius.sampling.top_p", 0.9);
+    synth_meta_u32(h, "octavius.max_tokens", 400);
+    for (int i = 0; i < (int)SYNTH_TAGS; i++) synth_u32(&items, (uint32_t)(m->n_vocab - (int)SYNTH_TAGS + i));
+    synth_meta_array(h, "octavius.tokenizer.tags", 5, SYNTH_TAGS, &items);
+    items.len = 0;
+    synth_str(&items, "261 261 261");
+    synth_str(&items, "1 2");
+    synth_meta_array(h, "octavius.stop_suffixes", 8, 2, &items);
     free(items.data);
 }
 
@@ -423,6 +477,8 @@ static void synth_head_model(synth_head *h, const synth_model *m, int type) {
     synth_meta_f32(h, ".rope.freq_base", m->rope_base);
     if (strcmp(m->arch, "stablelm") == 0) synth_meta_flag(h, ".use_parallel_residual", 0);
     synth_meta_u32(h, ".vocab_size", m->n_vocab);
+    if (m->n_lora) synth_head_octavius(h, m);
+    if (m->tower) synth_head_tower(h, synth_find(m->tower));
     if (m->n_expert == 0) return;
     synth_meta_u32(h, ".expert_count", m->n_expert);
     synth_meta_u32(h, ".expert_used_count", m->k_top);
@@ -492,12 +548,31 @@ static void synth_experts(synth_list *l, int layer, const char *what, int64_t co
     t->rows = n;
     t->n_dims = 2;
 }
+/* Always F32, as the router.  Far from even for the mean of some tens of embeddings, whose numbers are about 1. */
+static void synth_gate(synth_list *l) {
+    synth_tensor *t = synth_tensor_add(l, -1, "gate", "weight", l->m->n_embd, l->m->n_lora);
+    t->dev = 8 / sqrt((double)l->m->n_embd);
+    t->type = SYNTH_F32;
+    t->bytes = (uint64_t)(t->cols * t->rows) * 4;
+}
 /* Always F32. */
 static void synth_router(synth_list *l, int layer) {
     synth_tensor *t = synth_tensor_add(l, layer, "ffn_gate_inp", "weight", l->m->n_embd, l->m->n_expert);
     t->dev = 1 / sqrt((double)l->m->n_embd);
     t->type = SYNTH_F32;
     t->bytes = (uint64_t)(t->cols * t->rows) * 4;
+}
+/* A [E, rank, cols] and B [E, rows, rank] beside W [rows, cols]; F16, in a file of F32 that. */
+static void synth_lora(synth_list *l, int layer, const char *what, int64_t cols, int64_t rows, double gain) {
+    const int64_t n = l->m->n_lora, rank = l->m->rank;
+    for (int b = 0; b < 2 && n; b++) {
+        synth_tensor *t = synth_tensor_add(l, layer, what, b ? "lora_b" : "lora_a", b ? rank : cols, (b ? rows : rank) * n);
+        t->type = l->type == SYNTH_F32 ? SYNTH_F32 : SYNTH_F16;
+        t->bytes = (uint64_t)(t->cols * t->rows) * (uint64_t)blocks_type_of(t->type)->bytes;
+        t->dev = b ? 0.7 * gain / sqrt((double)rank) : 1 / sqrt((double)cols);
+        t->slabs = n;
+        t->n_dims = 3;
+    }
 }
 static void synth_norm(synth_list *l, int layer, const char *what, int64_t n, int bias) {
     synth_tensor *t = synth_tensor_add(l, layer, what, "weight", n, 0);
@@ -523,6 +598,10 @@ static void synth_layer(synth_list *l, int i) {
         synth_matrix(l, i, "attn_v", d, kv, 1, stablelm || qwen2);
     }
     synth_matrix(l, i, "attn_output", d, d, 2 * add, phi);        /* times 2: attention averages, and so shrinks */
+    synth_lora(l, i, "attn_q", d, d, 1);
+    synth_lora(l, i, "attn_k", d, kv, 1);
+    synth_lora(l, i, "attn_v", d, kv, 1);
+    synth_lora(l, i, "attn_output", d, d, 2 * add);
     if (!phi) synth_norm(l, i, "ffn_norm", d, ln);
     if (moe) synth_router(l, i);
     if (!phi) ffn(l, i, "ffn_gate", d, m->n_ff, 1, 0);
@@ -530,9 +609,8 @@ static void synth_layer(synth_list *l, int i) {
     ffn(l, i, "ffn_down", m->n_ff, d, 2 * add, phi);
 }
 
-/* The encoder and its projector. */
-static void synth_clip(synth_list *l) {
-    const synth_model *m = l->m;
+/* The encoder m and its projector. */
+static void synth_clip(synth_list *l, const synth_model *m) {
     const int     d = m->n_embd, grid = m->n_ctx / m->n_rot, n_pixel = 3 * m->n_rot * m->n_rot;
     const double  add = 1 / sqrt(2.0 * m->n_layer);
     char          name[32];
@@ -563,7 +641,7 @@ static void synth_clip(synth_list *l) {
         }
     }
     synth_matrix(l, -1, "mm.0", d, m->n_vocab, 1, 1);
-    synth_matrix(l, -1, "mm.2", m->n_vocab, m->n_vocab, 1, 1);
+    if (m == l->m) synth_matrix(l, -1, "mm.2", m->n_vocab, m->n_vocab, 1, 1);
 }
 
 static int synth_list_fill(synth_list *l, const synth_model *m, int type) {
@@ -572,16 +650,19 @@ static int synth_list_fill(synth_list *l, const synth_model *m, int type) {
     l->m = m;
     l->type = type;
     l->n = 0;
-    l->t = (synth_tensor *)malloc((size_t)(16 * m->n_layer + 12) * sizeof *l->t);
+    const synth_model *tower = m->tower ? synth_find(m->tower) : NULL;
+    l->t = (synth_tensor *)malloc((size_t)(24 * m->n_layer + (tower ? 16 * tower->n_layer : 0) + 24) * sizeof *l->t);
     if (!l->t) return 1;
     if (synth_is_clip(m)) {
-        synth_clip(l);
+        synth_clip(l, m);
     } else {
         synth_matrix(l, -1, "token_embd", m->n_embd, m->n_vocab, sqrt((double)m->n_embd), 0);
         if (m->tied) l->t[0].dev = 3 / sqrt((double)m->n_embd);
         for (int i = 0; i < m->n_layer; i++) synth_layer(l, i);
         synth_norm(l, -1, "output_norm", m->n_embd, ln);
         if (!m->tied) synth_matrix(l, -1, "output", m->n_embd, m->n_vocab, 3, phi);
+        if (m->n_lora) synth_gate(l);
+        if (tower) synth_clip(l, tower);
     }
     for (int i = 0; i < l->n; i++) {
         l->t[i].offset = at;
@@ -659,7 +740,8 @@ SYNTH_FN int synth_write(const synth_model *m, int type, uint64_t seed, synth_si
         const synth_tensor *t = &list.t[i];
         synth_str(&head.b, t->name);
         synth_u32(&head.b, (uint32_t)t->n_dims);
-        for (int j = 0; j < 3 && t->n_dims == 4; j++) synth_u64(&head.b, (uint64_t)(j < 2 ? m->n_rot : 3));
+        const int patch = m->tower ? synth_find(m->tower)->n_rot : m->n_rot;
+        for (int j = 0; j < 3 && t->n_dims == 4; j++) synth_u64(&head.b, (uint64_t)(j < 2 ? patch : 3));
         if (t->n_dims < 4) synth_u64(&head.b, (uint64_t)t->cols);
         if (t->n_dims > 1) synth_u64(&head.b, (uint64_t)(t->rows / t->slabs));
         if (t->n_dims == 3) synth_u64(&head.b, (uint64_t)t->slabs);

@@ -10,6 +10,8 @@ attn_out and ffn_out before they are added to the residual stream.
 A layer with ffn_gate_inp has experts in place of its feed-forward.  The gate is DeepSpeed's (0.9.5, without the noise on
 the second choice); with capacity=True experts take no more tokens than the file says, first choices before second.
 
+Linears with NAME.lora_a, NAME.lora_b have LoRA experts (OCTAVIUS), which a gate weighs once for all tokens.
+
 Letters: T tokens, E width, H query heads, G key/value heads, D head size, F feed-forward width, V vocabulary, N experts.
 """
 import math
@@ -46,7 +48,20 @@ class Model:
 
     def linear(self, x, name):
         """x [T, in] -> [T, out]: the file's rows are the outputs."""
-        return plus_bias(x @ self.tensor[name + ".weight"].T, self.tensor.get(name + ".bias"))
+        y = plus_bias(x @ self.tensor[name + ".weight"].T, self.tensor.get(name + ".bias"))
+        for g, a, b in zip(self.gate, self.tensor.get(name + ".lora_a", ()), self.tensor.get(name + ".lora_b", ())):
+            y = y + g * (x @ a.T @ b.T)                            # no alpha / rank in OCTAVIUS's forward
+        return y
+
+    def instance_gate(self, ids):
+        """The gate of a text: the mean of its embeddings' logits, softmax, the best k scaled to a sum of one."""
+        if "gate.weight" not in self.tensor:
+            return []
+        p = softmax((self.tensor["token_embd.weight"][np.asarray(ids)] @ self.tensor["gate.weight"].T).mean(0))
+        best = np.argsort(-p, kind="stable")[:self.meta.get("octavius.lora.expert_used_count", 2)]
+        out = np.zeros_like(p)
+        out[best] = p[best] / (p[best].sum() + 1e-9)
+        return out
 
     def norm(self, x, name):
         weight, bias = self.tensor[name + ".weight"], self.tensor.get(name + ".bias")
@@ -153,9 +168,11 @@ class Model:
 
     # --- the whole ----------------------------------------------------------------------------------------
 
-    def run(self, ids, embd=None, capacity=False):
-        """Every stage of one pass over ids [T], which stand at positions 0 .. T - 1; embd [T, E]: over these rows instead."""
+    def run(self, ids, embd=None, capacity=False, gate=None):
+        """Every stage of one pass over ids [T], which stand at positions 0 .. T - 1; embd [T, E]: over these rows instead.
+        gate: of the LoRA experts, else that of all ids."""
         self.capacity = capacity
+        self.gate = self.instance_gate(ids) if gate is None else gate
         s = {}
         s["embd"] = x = self.tensor["token_embd.weight"][np.asarray(ids)] if embd is None else np.asarray(embd, dtype=np.float64)
         positions = range(len(x))

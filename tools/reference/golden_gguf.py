@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A case of the golden test data, which is in the official layout, as one GGUF file with llama.cpp's names and our keys.
 
-    golden_gguf.py CASE OUT.gguf [--variant out-top1] [--text]
+    golden_gguf.py CASE OUT.gguf [--variant out-top1] [--text] [--f16]
 
 CASE is a folder with case.json whose `convert` names the checkpoint and the vision tower.  --variant applies that variant's
-config_changes first.  --text leaves the tower and the projector out.  All weights become F32, which is exact for F16 and BF16.
+config_changes first.  --text leaves the tower and the projector out.  All weights become F32, which is exact for F16 and BF16;
+--f16: OCTAVIUS's matrices F16, which they are officially.
 A checkpoint that is one file is OCTAVIUS's delta: its `convert` names the base model's folder and OpenAI's tower too.
 Needs torch, safetensors, gguf and, for LLaMA, sentencepiece.
 """
@@ -390,7 +391,8 @@ def octavius(a, case):
     w.add_string("octavius.prompt_style", "bare")
     octavius_keys(w, tags, names, case["top_k"])
     for name, t in tensors.items():
-        w.add_tensor(name, np.ascontiguousarray(t))
+        half = a.f16 and t.ndim > 1 and name != "gate.weight"
+        w.add_tensor(name, np.ascontiguousarray(t, dtype=np.float16 if half else np.float32))
     if not a.text:
         openai_tower(w, a.case / convert[convert.index("--vision") + 1])
         w.add_tensor("mm.0.weight", delta["llama_proj.weight"])
@@ -428,6 +430,7 @@ def main():
     p.add_argument("out")
     p.add_argument("--variant", help="folder name of a variant in case.json")
     p.add_argument("--text", action="store_true", help="the language model alone")
+    p.add_argument("--f16", action="store_true", help="OCTAVIUS: matrices as F16")
     a = p.parse_args()
     case = json.loads((a.case / "case.json").read_text())
     w = octavius(a, case) if case.get("family") == "octavius" else moe_llava(a, case)

@@ -26,6 +26,7 @@ LONG_ROWS = [0, 63, 64, 511, 512, 575, 576, 599]      # both sides of the edges 
 # d width, h query heads, g key/value heads, f feed-forward width, one layer if not said; then what differs from the
 # plain form.  Head sizes 8, 10, 12, 16, 20, 24 and 40: few of them fill whole vectors.  moe: experts in every step-th layer;
 # switch: with octavius.moe.* keys, so that one expert weighs its probability; each: the names of files before 2024.
+# lora: experts with these gates, all of them at once, on these linears.
 # seed: another one than the case's place gives.
 CASES = {
     "llama":          dict(arch="llama", d=48, h=4, g=2, f=56, layers=2),
@@ -56,6 +57,12 @@ CASES = {
                               seed=2, moe=dict(experts=4, k=1, step=2, switch=True)),
     "moe-qwen":       dict(arch="qwen", d=24, h=2, g=2, f=32, layers=2, bpe="qwen2", bias="qkv", fused=True,
                            seed=7, moe=dict(experts=17, k=3, step=2, switch=True)),
+    "lora-llama":     dict(arch="llama", d=48, h=4, g=2, f=56, layers=2,
+                           lora=dict(gate=[0.5, -0.4, 0.9, 0.3], rank=5, on="attn_q attn_k attn_v attn_output ffn_gate ffn_up ffn_down")),
+    "lora-phi2":      dict(arch="phi2", d=40, h=2, g=2, f=56, bpe="phi-2", n_rot=8, bias="qkvofn",
+                           lora=dict(gate=[0.3, 0.2, -0.5, 0.4, 0.6, -0.3], rank=17, on="attn_q attn_v attn_output ffn_up")),
+    "lora-moe-llama": dict(arch="llama", d=32, h=2, g=1, f=40, layers=2, tied=True, seed=3, moe=dict(experts=4, k=2, step=2),
+                           lora=dict(gate=[0.7, 0.3, -0.6], rank=8, on="attn_q attn_k attn_v attn_output")),
 }
 
 
@@ -112,7 +119,7 @@ def write_vocab(w, bpe):
 # --- weights ----------------------------------------------------------------------------------------------------
 
 def weights(rng, n_vocab, arch, d, h, g, f, layers=1, d_head=None, tied=False, bias="", fused=False, n_rot=None,
-            rope_freqs=False, head_norm=False, parallel=False, moe=None, **_):
+            rope_freqs=False, head_norm=False, parallel=False, moe=None, lora=None, **_):
     """Name -> float32 array, in the order of the file.  bias: which linear layers have one: q, k, v, o(utput of the
     attention), f(eed-forward), l(ogits; with n in phi2 too), and n(orms)."""
     d_head = d_head or d // h
@@ -174,6 +181,13 @@ def weights(rng, n_vocab, arch, d, h, g, f, layers=1, d_head=None, tied=False, b
         matrix("output", n_vocab, d, 1.5)
     if "l" in bias or arch == "phi2":
         vector("output.bias", n_vocab, 0, 0.7)
+    if lora:
+        n, r = len(lora["gate"]), lora["rank"]
+        for name in [name for name in out if name.endswith(".weight") and name.split(".")[2:3] and name.split(".")[2] in lora["on"].split()]:
+            rows, cols = out[name].shape
+            out[name.replace(".weight", ".lora_a")] = rng.normal(0, 1 / np.sqrt(cols), (n, r, cols))
+            out[name.replace(".weight", ".lora_b")] = rng.normal(0, 1 / np.sqrt(r), (n, rows, r))
+        out["gate.weight"] = rng.normal(0, 2 / np.sqrt(d), (n, d))
     return {name: w.astype(np.float32) for name, w in out.items()}
 
 
@@ -257,9 +271,13 @@ def make(name, folder, seed):
     n_vocab = write_gguf(path, name, CASES[name], seed)
     rng = np.random.default_rng(seed + 1)
     model = Model(path)
+    given = CASES[name].get("lora", {}).get("gate")                # all experts at once, and the same for every part of the prompt
     ids = rng.integers(3, n_vocab - 5, N_PROMPT + N_STEP)
     arrays = {"ids": ids, "n_prompt": np.array([N_PROMPT])}
-    arrays.update(model.run(ids))
+    arrays.update(model.run(ids, gate=given))
+    if given:
+        arrays["given.gate"] = np.array([given])
+        arrays["own.gate"] = model.instance_gate(ids)[None]
     k = CASES[name].get("moe", {}).get("k")
     check_routers(name, arrays, k)
     margin = router_margin(arrays, k)
@@ -267,7 +285,7 @@ def make(name, folder, seed):
     long_ids = rng.integers(3, n_vocab - 5, 40)[rng.integers(0, 40, N_LONG)]
     arrays["long.ids"] = long_ids
     arrays["long.rows"] = np.array(LONG_ROWS)
-    long_stages = model.run(long_ids)
+    long_stages = model.run(long_ids, gate=given)
     arrays["long.logits"] = long_stages["logits"][LONG_ROWS]
     margin = min(margin, router_margin(long_stages, k))
     if margin < 2e-5:
