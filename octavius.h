@@ -9459,12 +9459,16 @@ static oct_result oct__bind_layer(oct__binder *b, oct__layer *l, int i) {
     return oct__bind_loras(b, l, i);
 }
 
+/* Of a point-cloud encoder: read where clouds are, and no matter where they are not. */
+static bool oct__points_owns(oct_string name) {
+    return name.len > 4 && (memcmp(name.data, "agg.", 4) == 0 || memcmp(name.data, "det.", 4) == 0 || memcmp(name.data, "pt.", 3) == 0);
+}
 /* A tensor nobody asked for means a network we do not know: better refused than run wrongly. */
 static oct_result oct__bind_leftovers(const oct__binder *b) {
     for (size_t i = 0; i < b->g->n_tensors; i++) {
         const oct_string name = b->g->tensors[i].name;
         const char *harmless[] = { "rotary_emb.inv_freq", "attn_rot_embd", "attn.masked_bias" };
-        bool skip = b->used[i] != 0 || (oct__vit_in(b->g) && oct__vit_owns(name));      /* chapter 11 sees to those */
+        bool skip = b->used[i] != 0 || oct__points_owns(name) || (oct__vit_in(b->g) && oct__vit_owns(name));  /* chapter 11 sees to those */
         for (size_t j = 0; j < sizeof harmless / sizeof harmless[0]; j++)
             skip = skip || oct__str_find(name, oct__str(harmless[j]), 0) != SIZE_MAX;
         if (!skip && b->net->instance_gate.n_expert == 0 && oct__str_find(name, oct__str(".lora_"), 0) != SIZE_MAX)
