@@ -1015,11 +1015,8 @@ static double encoder_ops(const oct__vit *v) {
     const double mm = v->n_mid ? d * v->n_mid + (double)v->n_mid * v->n_out : d * v->n_out;
     return 2 * (v->n_patch * 3.0 * v->patch * v->patch * d + block * v->n_block + oct__vit_tokens(v) * mm);
 }
-static int encoder_measure(bench *b, encoder *e) {
-    static task t;
-    const int   type = e->v.blocks[0].q.w.type;
-    uint64_t    state = 1;
-    if (!wanted(b, "encode picture")) return 0;
+static int encoder_prepare(bench *b, encoder *e) {
+    uint64_t state = 1;
     e->pixels = (unsigned char *)malloc(640 * 480 * 3);
     e->out = (float *)malloc((size_t)oct__vit_tokens(&e->v) * (size_t)(e->v.n_out + 1) * sizeof(float));
     if (!e->pixels || !e->out) return oct__fail(&b->err, OCT_E_MEMORY, "out of memory for a picture");
@@ -1029,28 +1026,40 @@ static int encoder_measure(bench *b, encoder *e) {
     e->image.height = 480;
     e->c.k = b->k;
     e->c.pool = b->pool;
+    return 0;
+}
+static int encoder_measure(bench *b, encoder *e) {
+    static task t;
+    const int   type = e->v.blocks[0].q.w.type;
+    if (!wanted(b, "encode picture")) return 0;
+    if (encoder_prepare(b, e)) return 1;
     task_set(&t, "encode picture", oct__type_name(type), "images/s", 1, limit_of_type(b, type), encoder_ops(&e->v) * 1e-9, once_encode, e);
     if (measure(b, &t, 1, 10)) return 1;
     for (int i = 0; i < t.n; i++) t.v[i] = 1e3 / t.v[i];
     run_add(b, "encode picture, time", t.type, b->threads, "ms", stat_of(t.v, t.n), -1, LIMIT_NONE);
     return 0;
 }
-/* *only: the file holds nothing else. */
-static int encoder_run(bench *b, const char *path, int *only) {
-    static encoder e;
+/* *has: the file holds an encoder.  *only: and nothing else. */
+static int encoder_open(bench *b, encoder *e, const char *path, int *has, int *only) {
     oct_model_desc d;
     memset(&d, 0, sizeof d);
     d.load = OCT_LOAD_DIRECTORY;
-    if (oct_model_open(&e.m, path, &d, &b->err)) return 1;
-    int bad = 0;
-    if (oct__vit_in(&e.m->gguf)) {
-        *only = oct__gguf_find(&e.m->gguf, "tokenizer.ggml.model") == NULL;
-        bad = oct__vit_load(&e.v, &e.m->gguf, &e.m->desc.allocator, 0, &b->err) || encoder_measure(b, &e);
-        oct__vit_free(&e.v, &e.m->desc.allocator);
-    }
-    free(e.pixels);
-    free(e.out);
-    oct_model_close(e.m);
+    if (oct_model_open(&e->m, path, &d, &b->err)) return 1;
+    *has = oct__vit_in(&e->m->gguf);
+    *only = *has && oct__gguf_find(&e->m->gguf, "tokenizer.ggml.model") == NULL;
+    return *has && oct__vit_load(&e->v, &e->m->gguf, &e->m->desc.allocator, 0, &b->err);
+}
+static void encoder_close(encoder *e) {
+    if (e->m) oct__vit_free(&e->v, &e->m->desc.allocator);
+    free(e->pixels);
+    free(e->out);
+    oct_model_close(e->m);
+}
+static int encoder_run(bench *b, const char *path, int *only) {
+    static encoder e;
+    int has = 0;
+    const int bad = encoder_open(b, &e, path, &has, only) || (has && encoder_measure(b, &e));
+    encoder_close(&e);
     return bad;
 }
 /* A file: what it holds of a text model and an encoder. */
@@ -1063,7 +1072,8 @@ static int file_run(bench *b, const char *path) {
  * A line in, a line out.  Each answer is numbers, or "error" and why.
  *     prefill N          seconds of N tokens into an empty context
  *     decode N DEPTH     seconds of N steps of one token each from position DEPTH on; it is brought there untimed
- *     limits             tokens/s that arithmetic allows at 512 tokens, and reading in decode; GHz; all just now */
+ *     encode             seconds of a picture, of a file that holds an encoder alone
+ *     limits             tokens/s that arithmetic allows at 512 tokens, and reading in decode (pictures/s, twice); GHz; all just now */
 static void serve_limits(bench *b, const subject *u) {
     double of[5], reading[5];
     for (int i = 0; i < 5; i++) {
@@ -1089,11 +1099,11 @@ static double serve_line(bench *b, subject *u, const char *line) {
     (void)oct__fail(&b->err, OCT_E_ARG, "expected: prefill N, decode N DEPTH, limits; %d positions", n_ctx);
     return -1;
 }
-static int serve(bench *b, const char *path) {
+static int serve_model(bench *b, const char *path) {
     static subject u;
     char           line[128];
     u.path = path;
-    if (machine_prepare(b) || model_open(b, &u, 0)) return 1;
+    if (model_open(b, &u, 0)) return 1;
     if (model_data(b, &u)) data_free(b);
     printf("ready %s %s %s\n", b->k->name, u.type, limit_names[u.of]);
     fflush(stdout);
@@ -1109,6 +1119,37 @@ static int serve(bench *b, const char *path) {
     }
     model_close(&u);
     return 0;
+}
+static int serve_encoder(bench *b, encoder *e) {
+    char         line[128];
+    const int    type = e->v.blocks[0].q.w.type, of = limit_of_type(b, type);
+    const double ops = encoder_ops(&e->v);
+    if (encoder_prepare(b, e)) return 1;
+    printf("ready %s %s %s\n", b->k->name, oct__type_name(type), limit_names[of]);
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        double took = -1;
+        if (strncmp(line, "limits", 6) == 0) {
+            double v[5];
+            for (int i = 0; i < 5; i++) v[i] = burst_now(b, of, b->threads) * 1e9 / ops;
+            printf("%.6f %.6f %.3f\n", stat_of(v, 5).median, stat_of(v, 5).median, clock_now());
+        } else if (strncmp(line, "encode", 6) != 0) {
+            printf("error expected: encode, limits\n");
+        } else if ((took = once_encode(b, e)) < 0) {
+            printf("error %s\n", b->err.message);
+        } else {
+            printf("%.9f\n", took);
+        }
+        fflush(stdout);
+    }
+    return 0;
+}
+static int serve(bench *b, const char *path) {
+    static encoder e;
+    int has = 0, only = 0, bad = machine_prepare(b) || encoder_open(b, &e, path, &has, &only);
+    if (!bad && only) bad = serve_encoder(b, &e);
+    encoder_close(&e);
+    return bad || (!only && serve_model(b, path));
 }
 
 /* --- output --------------------------------------------------------------------------------------------------- */

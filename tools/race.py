@@ -2,15 +2,17 @@
 """Races octavius.h against llama.cpp on the same file, alternately, in the same minutes.
 
     python3 tools/race.py MODEL... [--threads 2] [--isa avx2] [--pairs 5] [--only prefill] [--json]
+    python3 tools/race.py MMPROJ... --text MODEL [...]           encoding a picture, by files that hold an encoder alone
 
 MODEL is a GGUF file, or NAME:TYPE, which build/octavius-synth then writes into a temporary folder (micro:q8_0,
-tinyllama-1.1b:q4_k).  Needs the package llama-cpp-python, built from source for this machine (see README.md).
+tinyllama-1.1b:q4_k).  Needs the package llama-cpp-python, built from source for this machine (see README.md); for pictures
+with its libmtmd, and a text model as wide as the projector, which is loaded and not run.
 
 Both engines are processes that have loaded the model and wait for orders: octavius-bench --serve, and this file with
 --peer.  A pair is one run of each, the order changing from pair to pair.  The engine that is not being timed is stopped
 by a signal, so that no thread of its can spin.  What is timed: prefill is one pass of 512 tokens with the logits of the
 last; decode is 64 passes of one token (ours chooses the token as well, llama.cpp's tokens are given); depth is decode
-behind 2000 tokens.  llama.cpp runs them with flash attention and without, and the faster enters the race.  A run during
+behind 2000 tokens; encode is one picture of 640 x 480 (preprocessing is in our time and not in llama.cpp's).  llama.cpp runs them with flash attention and without, and the faster enters the race.  A run during
 which other processes used more than 10 % of a core is thrown away and repeated.
 """
 import argparse
@@ -27,7 +29,8 @@ import time
 
 N_CTX = 2048
 TESTS = {"prefill": "prefill 512", "decode": "decode 64 0", "depth": "decode 32 2000"}
-TOKENS = {"prefill": 512, "decode": 64, "depth": 32}
+PICTURES = {"encode": "encode"}
+TOKENS = {"prefill": 512, "decode": 64, "depth": 32, "encode": 1}
 TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 FOREIGN = 0.10                      # of a core
 RETRIES = 20                        # tries for a run; the last is taken as it is
@@ -102,8 +105,51 @@ class Llama:
         return sum(self.run(state[0], depth + i, 1) for i in range(n))
 
 
-def peer(path, threads):
-    llama = Llama(path, threads)
+class LlamaPictures:
+    """llama.cpp's encoder on a mmproj file."""
+
+    def __init__(self, path, text, threads):
+        import llama_cpp
+        from llama_cpp import mtmd_cpp
+        self.lib, self.mtmd = llama_cpp, mtmd_cpp
+        self.quiet = llama_cpp.llama_log_callback(lambda level, text, user: None)
+        llama_cpp.llama_log_set(self.quiet, None)
+        llama_cpp.llama_backend_init()
+        self.text = llama_cpp.llama_model_load_from_file(text.encode(), llama_cpp.llama_model_default_params())
+        if not self.text:
+            raise SystemExit(f"llama.cpp cannot load {text}")
+        self.path, self.threads, self.contexts = path, threads, {}
+        pixels = (ctypes.c_uint8 * (640 * 480 * 3)).from_buffer(bytearray(i * 7919 % 251 for i in range(640 * 480 * 3)))
+        self.picture = mtmd_cpp.mtmd_bitmap_init(640, 480, pixels)
+
+    def context(self, flash):
+        if flash not in self.contexts:
+            p = self.mtmd.mtmd_context_params_default()
+            p.use_gpu, p.print_timings, p.n_threads, p.warmup, p.flash_attn_type = False, False, self.threads, False, flash
+            context = self.mtmd.mtmd_init_from_file(self.path.encode(), self.text, p)
+            if not context:
+                raise SystemExit(f"llama.cpp cannot load {self.path}")
+            chunks = self.mtmd.mtmd_input_chunks_init()
+            marker = self.mtmd.mtmd_default_marker()
+            text = self.mtmd.mtmd_input_text(marker, len(marker), False, True)
+            bitmaps = (self.mtmd.mtmd_bitmap_p_ctypes * 1)(self.picture)
+            if self.mtmd.mtmd_tokenize(context, chunks, ctypes.byref(text), bitmaps, 1):
+                raise SystemExit("llama.cpp does not take the picture")
+            parts = [self.mtmd.mtmd_input_chunks_get(chunks, i) for i in range(self.mtmd.mtmd_input_chunks_size(chunks))]
+            picture = [c for c in parts if self.mtmd.mtmd_input_chunk_get_type(c) == self.mtmd.MTMD_INPUT_CHUNK_TYPE_IMAGE]
+            self.contexts[flash] = (context, picture[0])
+        return self.contexts[flash]
+
+    def encode(self, flash):
+        context, picture = self.context(flash)
+        began = time.perf_counter()
+        if self.mtmd.mtmd_encode_chunk(context, picture):
+            raise SystemExit("mtmd_encode_chunk failed")
+        return time.perf_counter() - began
+
+
+def peer(path, text, threads):
+    llama = LlamaPictures(path, text, threads) if text else Llama(path, threads)
     features = [item.split(" = ")[0] for item in llama.lib.llama_print_system_info().decode().replace("CPU : ", "").split(" | ") if item.endswith("= 1")]
     print("ready", llama.lib.__version__, *features, flush=True)
     for line in sys.stdin:
@@ -186,6 +232,7 @@ class Race:
     def __init__(self, args, path):
         self.args = args
         self.path = path
+        self.tests = PICTURES if args.text else TESTS
         self.discarded = 0
         self.kept_noisy = 0
         self.stolen = []            # parts of a core, by run
@@ -207,7 +254,8 @@ class Race:
         env.pop("OMP_WAIT_POLICY", None)
         if policy != "default":
             env["OMP_WAIT_POLICY"] = policy.upper()
-        return self.start([sys.executable, __file__, "--peer", self.path, "--threads", str(self.args.threads)], env)
+        text = ["--text", self.args.text] if self.args.text else []
+        return self.start([sys.executable, __file__, "--peer", self.path, *text, "--threads", str(self.args.threads)], env)
 
     def close(self):
         for engine in self.engines:
@@ -247,13 +295,13 @@ class Race:
         seconds = {0: [], 1: []}
         while not seconds[0] or (len(seconds[0]) < 2 and seconds[0][0] < 4):
             for on in seconds:
-                seconds[on].append(self.once(self.llama, f"{on} {TESTS[test]}"))
+                seconds[on].append(self.once(self.llama, f"{on} {self.tests[test]}"))
         rate = {on: TOKENS[test] / min(s) for on, s in seconds.items()}
         return max(rate, key=rate.get), rate
 
     def run(self, test):
         on, rates = self.flash(test)
-        lines = [(self.ours, TESTS[test]), (self.llama, f"{on} {TESTS[test]}")]
+        lines = [(self.ours, self.tests[test]), (self.llama, f"{on} {self.tests[test]}")]
         rate = {self.ours: [], self.llama: []}
         limits = []
         for pair in range(self.args.pairs):
@@ -262,8 +310,9 @@ class Race:
                 rate[engine].append(TOKENS[test] / self.once(engine, line))
             limits.append(self.ours.ask("limits"))
         prefill, reading, clock = (statistics.median(column) for column in zip(*limits))
-        limit = prefill if test == "prefill" else reading
-        share = {"of": self.ours.about[2] if test == "prefill" else "read", "ours": statistics.median(rate[self.ours]) / limit,
+        computes = test in ("prefill", "encode")
+        limit = prefill if computes else reading
+        share = {"of": self.ours.about[2] if computes else "read", "ours": statistics.median(rate[self.ours]) / limit,
                  "llama": statistics.median(rate[self.llama]) / limit}
         return {"test": test, "ours": spread(rate[self.ours]), "llama": spread(rate[self.llama]),
                 "ratio": spread([a / b for a, b in zip(rate[self.ours], rate[self.llama])]), "share": share, "ghz": clock,
@@ -299,7 +348,8 @@ GHz and 19 to 27 % of the int8 peak, and at 62 to 85 % of reading in decode.  Co
 
 
 def show(result):
-    digits = 2 if result["ours"]["median"] < 100 else 0 if result["ours"]["median"] > 1000 else 1
+    ours = result["ours"]["median"]
+    digits = 3 if ours < 5 else 2 if ours < 100 else 0 if ours > 1000 else 1
 
     def cell(s, digits):
         return f"{s['median']:.{digits}f} [{s['min']:.{digits}f} - {s['max']:.{digits}f}]"
@@ -332,10 +382,11 @@ def main():
     parser.add_argument("--slice", type=float, default=15, help="seconds for which the lock is held at once")
     parser.add_argument("--peer-wait", default="default", choices=["default", "active", "passive"], help="llama.cpp's OMP_WAIT_POLICY")
     parser.add_argument("--wait-policies", action="store_true", help="only compare llama.cpp with itself under each")
+    parser.add_argument("--text", metavar="MODEL", help="race encoders of pictures; llama.cpp wants the text model they are for")
     parser.add_argument("--peer", metavar="FILE", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peer:
-        return peer(args.peer, args.threads)
+        return peer(args.peer, args.text, args.threads)
     if not args.model:
         parser.error("which model?")
     args.turn = Turn(args.lock, args.slice)
@@ -352,8 +403,8 @@ def main():
                 if not args.json:
                     print(f"\n{os.path.basename(name)} ({kind}), {args.threads} thread{'s' * (args.threads > 1)}: octavius.h with kernels {kernels}, "
                           f"llama-cpp-python {race.llama.about[0]} with OMP_WAIT_POLICY {args.peer_wait} ({' '.join(race.llama.about[1:])})\n"
-                          f"tokens/s, median [min - max] of {args.pairs} pairs\n{HEADING}", flush=True)
-                for test in TESTS:
+                          f"{'pictures' if args.text else 'tokens'}/s, median [min - max] of {args.pairs} pairs\n{HEADING}", flush=True)
+                for test in race.tests:
                     if args.only not in test:
                         continue
                     result = race.run(test)
