@@ -330,7 +330,7 @@ typedef struct oct_session_desc {
     int             exact;        /* non-zero: F32 activations with quantised weights, slower */
     uint64_t        seed;
     oct_sampling    sampling;
-    int             max_tokens;   /* an answer's length; 0: until it ends or the context is full */
+    int             max_tokens;   /* an answer's length; 0: what the file says, else until it ends or the context is full */
     int             raw;          /* non-zero: no template; text gets BOS in front where the file asks, fed ids are taken as they are */
     const char     *prompt_style; /* NULL: as recognised from the file; oct_prompt_style_name lists them */
     const char     *system;       /* system text; NULL: the style's own, "": none */
@@ -350,6 +350,8 @@ typedef struct oct_session_desc {
                                    * pass, so that results do depend on n_batch; 0: every token gets its k experts */
     oct_router_fn   router;       /* which experts each token meets, and why */
     void           *router_user;
+    int             keep_gate;    /* LoRA experts: non-zero: a new turn leaves the gate as the first one made it, and is appended
+                                   * to the cache; see "the gate" below */
 } oct_session_desc;
 
 /* How much memory the session would take, before it is opened; nothing is allocated. */
@@ -359,15 +361,38 @@ OCT_API void       oct_session_close(oct_session *s);      /* NULL is fine */
 OCT_API void       oct_session_reset(oct_session *s);      /* as just opened (pictures stay known); the seed too */
 OCT_API oct_result oct_session_set_sampling(oct_session *s, const oct_sampling *sampling, oct_error *err);
 OCT_API void       oct_session_set_max_tokens(oct_session *s, int max_tokens);
-/* From now on these adapters, in this order, with these scales (NULL: all 1); n 0: none.  What the cache holds already stays as
- * it was computed.  May allocate.  On failure the session keeps those it had. */
+/* From now on these adapters, in this order, with these scales (NULL: all 1); n 0: none.  What the cache holds already is
+ * computed anew by the next prefill.  May allocate.  On failure the session keeps those it had. */
 OCT_API oct_result oct_session_set_lora(oct_session *s, const oct_lora *const *loras, const float *scales, int n, oct_error *err);
+
+/* --- the gate ----------------------------------------------------------------
+ * OCTAVIUS weighs its LoRA experts once for a prompt, by the text after the picture: its closing tag, the questions and answers,
+ * the words that ask for an answer.  So a new turn changes the gate, and with it every key and value: it renders the whole
+ * dialogue anew, earlier answers as the text that was shown, and computes all of it anew over the pictures' kept encodings, as
+ * the official code does.  The session then equals, bit for bit, a fresh one that is fed the dialogue (oct_feed_answer), and
+ * positions noted before are another rendering's: to go back, take a snapshot, or reset and feed the dialogue.  With
+ * desc.keep_gate a turn is appended instead, under the first turn's gate: faster, and not what the official code computes. */
+
+/* All zero: as the text says. */
+typedef struct oct_gate {
+    const float *weights;         /* the gate itself, [n_weights], one for every expert; then pin and mute must be empty */
+    int          n_weights;
+    const int   *pin;             /* only these compete for the places; [n_pin] */
+    int          n_pin;
+    const int   *mute;            /* these do not; [n_mute] */
+    int          n_mute;
+} oct_gate;
+/* Acts from the next prefill on, which computes anew what is there; desc.keep_gate or not.  NULL: as the text says. */
+OCT_API oct_result   oct_session_set_gate(oct_session *s, const oct_gate *gate, oct_error *err);   /* UNSUPPORTED: no such experts */
+/* Of the last prefill: [n], one weight for every expert.  NULL and n 0: none yet, or the model has no such experts. */
+OCT_API const float *oct_session_gate(const oct_session *s, int *n);
 
 /* --- feed: append to the pending turn --------------------------------------
  * Text, ids and pictures in any order; the prompt style is put around the whole, and the text model computes nothing before
  * oct_prefill or oct_next.  Pictures stand where they were fed.  Where they come first, the styles of the LLaVA family put a
- * line break between each and what follows, as the official programs do; elsewhere nothing is added.  Text stays text: no
- * "<image>" in it becomes a picture.  A call that fails has fed nothing. */
+ * line break between each and what follows, as the official programs do; elsewhere nothing is added.  OCTAVIUS's styles (bare,
+ * chef, legacy) put the pictures of all turns before all text.  Text stays text: no "<image>" in it becomes a picture.  A call
+ * that fails has fed nothing. */
 
 /* Pixels, rows from the top. */
 typedef struct oct_image {
@@ -389,6 +414,9 @@ OCT_API oct_result oct_feed_text_n(oct_session *s, const char *text, size_t len,
 OCT_API oct_result oct_feed_image(oct_session *s, const oct_image *image, oct_error *err);
 OCT_API oct_result oct_feed_points(oct_session *s, const oct_points *points, oct_error *err); /* UNSUPPORTED: no encoder */
 OCT_API oct_result oct_feed_tokens(oct_session *s, const int32_t *ids, size_t n, oct_error *err);
+/* What was answered to that, so that an earlier dialogue can be fed: question, answer, question, as it was shown.  What is fed
+ * next is another turn; with nothing more, the answer goes on from there. */
+OCT_API oct_result oct_feed_answer(oct_session *s, const char *text, size_t len, oct_error *err);
 OCT_API void       oct_feed_clear(oct_session *s);         /* forget the pending turn */
 
 /* A picture or cloud that is encoded once and fed as often as wanted, also to several sessions of the same model. */
@@ -1534,6 +1562,8 @@ static const oct__kernels *oct__kernels_pick(oct_isa want) {
  *   octavius.tokenizer.legacy    bool     SentencePiece: a space is put before text that follows a control token [true]
  *   octavius.tokenizer.tags      i32[]    control tokens that lose the white space around them, as transformers' slow tokenizer has it [none]
  *   octavius.sampling.{temp,top_k,top_p,min_p,penalty_repeat}     recommended sampling [general.sampling.*, else greedy]
+ *   octavius.max_tokens          u32      an answer's length [no limit]
+ *   octavius.stop_suffixes       string[] ids in decimal, spaces between: BOS and the answer end so, and the answer ends [none]
  *   octavius.native_length       u32      Qwen-1's seq_length: beyond it, rotary base and queries are rescaled [never]
  *   octavius.moe.capacity_factor f32      DeepSpeed's eval_capacity_factor [none: desc.capacity is refused]
  *   octavius.moe.min_capacity    u32      [0]
@@ -10844,6 +10874,7 @@ typedef struct oct__stream {
     size_t        n_cut;
     size_t        shown;           /* bytes of out that the last push gave away */
     size_t        n_out;           /* bytes in out: those, and then what may be a stop string's beginning */
+    int32_t       after;           /* OCT__AFTER_...: what the next token's text follows; where there are tags */
     char          out[3 * (OCT__PIECE_MAX + 4) + OCT__STOP_MAX];
 } oct__stream;
 
@@ -10918,6 +10949,19 @@ static int oct__stream_push(oct__stream *st, const char *bytes, size_t n, oct_st
     oct__stream_show(st, show, out);
     return 0;
 }
+/* The text of one token of an answer, into piece; returns its length.  Where there are tags, the text is put together as the
+ * official decoder does; elsewhere an answer begins with the space that its first token holds. */
+static size_t oct__stream_piece(oct__stream *st, const oct__vocab *v, int32_t id, char *piece /* [OCT__PIECE_MAX] */) {
+    oct__text_out o;
+    int after = st->after;
+    memset(&o, 0, sizeof o);
+    o.out = piece;
+    o.cap = OCT__PIECE_MAX;
+    if (v->tags) oct__piece_join(v, id, false, &after, &o);
+    else oct__piece_put(v, id, false, 0, &o);
+    st->after = (int32_t)after;
+    return OCT__MIN(o.len, o.cap);
+}
 /* The end: what was held back, and U+FFFD for a character cut short. */
 static void oct__stream_flush(oct__stream *st, oct_string *out) {
     st->n_out -= st->shown;
@@ -10928,6 +10972,7 @@ static void oct__stream_flush(oct__stream *st, oct_string *out) {
 }
 /* Whether a stream read from a snapshot may be gone on with: sizes in bounds, and what it holds back is text. */
 static bool oct__stream_valid(const oct__stream *st) {
+    if (st->after < OCT__AFTER_NOTHING || st->after > OCT__AFTER_TAG) return false;
     if (st->n_cut > 3 || st->n_out > sizeof st->out || st->shown > st->n_out || st->n_out - st->shown > OCT__STOP_MAX)
         return false;
     if (st->n_cut > 0 && oct__utf8_state(st->cut, st->n_cut) != 0) return false;
@@ -10936,6 +10981,55 @@ static bool oct__stream_valid(const oct__stream *st) {
         const int n = oct__utf8_decode(st->out + i, st->n_out - i, &cp);
         if (cp < 0) return false;
         i += (size_t)n;
+    }
+    return true;
+}
+
+/* --- stop suffixes ---------------------------------------------------------------------- */
+
+enum { OCT__STOPS = 16, OCT__STOP_IDS = 8 };
+/* Ids at whose end an answer ends. */
+typedef struct oct__suffix { int32_t ids[OCT__STOP_IDS]; int n; } oct__suffix;
+
+static oct_result oct__suffix_read(oct_string text, int n_tokens, oct__suffix *out, oct_error *err) {
+    int64_t id = -1;
+    out->n = 0;
+    for (size_t i = 0; i <= text.len; i++) {
+        const char c = i < text.len ? text.data[i] : ' ';
+        bool ok = c == ' ' || (c >= '0' && c <= '9');
+        if (ok && c != ' ') id = (id < 0 ? 0 : id) * 10 + (c - '0');
+        ok = ok && id < n_tokens;
+        if (ok && c == ' ' && id >= 0) {
+            ok = out->n < OCT__STOP_IDS;
+            if (ok) out->ids[out->n++] = (int32_t)id;
+            id = -1;
+        }
+        if (!ok) return oct__fail(err, OCT_E_FORMAT, "metadata 'octavius.stop_suffixes': '%.*s', expected at most %d ids below %d", OCT__S(text),
+                                  (int)OCT__STOP_IDS, n_tokens);
+    }
+    return out->n ? OCT_OK : oct__fail(err, OCT_E_FORMAT, "metadata 'octavius.stop_suffixes': no ids in '%.*s'", OCT__S(text));
+}
+/* Those of a file. */
+static oct_result oct__suffixes_load(const oct__gguf *g, int n_tokens, oct__suffix *list /* [OCT__STOPS] */, int *n, oct_error *err) {
+    const oct_meta *stops = NULL;
+    size_t cursor = 0;
+    oct_meta item;
+    oct_result r = oct__gguf_array(g, "octavius.stop_suffixes", OCT__META_STRING, 0, OCT__STOPS, &stops, err);
+    *n = 0;
+    for (uint64_t i = 0; !r && stops && i < stops->count; i++) {
+        if (oct__meta_item(stops, i, &cursor, &item))
+            return oct__fail(err, OCT_E_FORMAT, "metadata 'octavius.stop_suffixes': text %d ends past the array", (int)i);
+        r = oct__suffix_read(item.s, n_tokens, &list[*n], err);
+        *n += !r;
+    }
+    return r;
+}
+/* Whether ids [n], a BOS before them, end in one. */
+static bool oct__suffix_ends(const oct__suffix *suffix, int32_t bos, const int32_t *ids, int n) {
+    if (suffix->n > n + 1) return false;
+    for (int i = 0; i < suffix->n; i++) {
+        const int at = n - suffix->n + i;
+        if (suffix->ids[i] != (at < 0 ? bos : ids[at])) return false;
     }
     return true;
 }
@@ -11396,6 +11490,12 @@ OCT_API int oct_boxes_next(oct_boxes *b, oct_string *text, oct_box *out) {
  * session's state true.  What a session knows at any time: positions 0 .. n_past-1
  * are in the cache; `last` may be an id already shown but not yet in the cache;
  * `turn` holds the rendered ids of what was fed since.
+ *
+ * A dialogue can be rendered anew (see "the gate" in chapter 1), so what the cache
+ * holds is known in a second form: `parts`, the first `past` of them.  They begin
+ * behind the n_fixed first positions, which are known by their ids alone; the
+ * answer under way, from answer_from on, becomes a part when the next turn begins.
+ * Sessions without a gate, and raw ones, know all positions by their ids (verbatim).
  */
 struct oct_model {
     oct_model_desc desc;
@@ -11408,6 +11508,9 @@ struct oct_model {
     const oct__style *style;            /* recognised from the file; NULL before the vocabulary is loaded */
     unsigned char *banned;              /* [n_vocab] 1: no text stands for this id, never sampled */
     oct_sampling   sampling;            /* what the file recommends; zero where it says nothing */
+    int            max_tokens;          /* likewise */
+    oct__suffix    stops[OCT__STOPS];   /* [n_stops] */
+    int            n_stops;
 };
 
 /* A picture that was encoded, known by its content. */
@@ -11416,6 +11519,9 @@ typedef struct oct__kept {
     uint64_t used;                      /* when; 0: empty, whatever rows holds */
     float   *rows;                      /* [oct__vit_tokens, n_embd]; NULL: no memory taken yet */
 } oct__kept;
+
+/* How much of a dialogue: lengths of the session's buffers. */
+typedef struct oct__mark { size_t parts, bytes, rows; } oct__mark;
 
 struct oct_session {
     const oct_model  *model;
@@ -11437,10 +11543,20 @@ struct oct_session {
     int               n_generated;      /* tokens of this answer */
     oct_end           end;              /* of the answer; NONE: it goes on */
     bool              flushed;          /* the end's held-back text has been handed out */
-    char              piece[1024];      /* the text of one token */
-    oct__buf          parts, bytes;     /* what was fed: oct__part with offsets into bytes */
-    oct__buf          rows;             /* ... the rows of its pictures: floats [.., n_embd] */
-    oct__buf          turn;             /* ... rendered: ids, one negative for each of the rows */
+    char              piece[OCT__PIECE_MAX];      /* the text of one token */
+    oct__buf          parts, bytes;     /* the dialogue: oct__part with offsets into bytes */
+    oct__buf          rows;             /* ... the rows of its pictures, from position 0 on: floats [.., n_embd] */
+    oct__mark         past;             /* as much of it the cache holds; what follows is pending */
+    bool              heard;            /* the first pending part is the answer that the cache ends in */
+    bool              resumed;          /* the last part in the cache is the beginning of the answer */
+    oct__buf          turn;             /* what is pending, or the whole dialogue, rendered: ids, one negative for each row */
+    size_t            turn_suffix;      /* where in it the gate's text begins */
+    int               n_fixed;          /* positions known by their ids, not by parts */
+    int               answer_from;      /* the position at which the answer begins */
+    int               suffix_from;      /* the gate is that of the ids in [suffix_from, suffix_to) */
+    int               suffix_to;
+    bool              changed;          /* the cache was computed under another gate or other adapters than those wanted now */
+    bool              stale;            /* the cache does not hold what tokens says: it is computed again before it is used */
     int32_t           stop_id;          /* the style's stop string as a token of its own; -1: none */
     oct__gate_rule    gate_rule;        /* what the user wants of the LoRA experts' gate */
     size_t            lora_columns;     /* room in the pass's group.h */
@@ -11532,7 +11648,10 @@ static oct_result oct__model_sampling(oct_model *m, oct_error *err) {
         (r = oct__model_recommended(m, "penalty_repeat", 1e6, &p->repeat_penalty, err)) != OCT_OK)
         return r;
     p->top_k = (int)top_k;
-    return OCT_OK;
+    int64_t max_tokens = 0;
+    if ((r = oct__gguf_int(&m->gguf, "octavius.max_tokens", 0, INT_MAX, 0, &max_tokens, err)) != OCT_OK) return r;
+    m->max_tokens = (int)max_tokens;
+    return oct__suffixes_load(&m->gguf, m->vocab.n_tokens, m->stops, &m->n_stops, err);
 }
 
 /* What a person would want to know about the file, for the log. */
@@ -11780,6 +11899,7 @@ static oct_result oct__session_defaults(oct_session_desc *d, const oct_model *m,
     if ((int)d->isa < 0 || d->isa > OCT_ISA_NEON) return oct__fail(err, OCT_E_ARG, "isa: %d, expected an oct_isa", (int)d->isa);
     if (!oct__kernels_pick(d->isa)) return oct__fail(err, OCT_E_UNSUPPORTED, "isa: this machine or build lacks it");
     if (d->max_tokens < 0) return oct__fail(err, OCT_E_ARG, "max_tokens: %d, expected 0 or more", d->max_tokens);
+    if (d->max_tokens == 0) d->max_tokens = m->max_tokens;
     if (d->image_cache == 0) d->image_cache = 4;
     if (d->image_cache > 1 << 16)
         return oct__fail(err, OCT_E_ARG, "image_cache: %d, expected at most %d", d->image_cache, 1 << 16);
@@ -11919,13 +12039,15 @@ static void oct__session_answer_reset(oct_session *s) {
     s->end = OCT_END_NONE;
     s->flushed = false;
     oct__stream_reset(&s->stream, s->style->stop);
+    if (s->resumed || s->n_past > s->answer_from) s->stream.after = OCT__AFTER_TEXT;
 }
 
 OCT_API void oct_session_reset(oct_session *s) {
     if (!s) return;
+    memset(&s->past, 0, sizeof s->past);
     oct_feed_clear(s);
-    s->n_past = 0;
-    s->logits_valid = false;
+    s->n_past = s->n_fixed = s->answer_from = s->suffix_from = s->suffix_to = 0;
+    s->logits_valid = s->resumed = s->changed = s->stale = false;
     const oct__net *net = &s->model->net;
     if (s->pass.counts)
         memset(s->pass.counts, 0, (size_t)net->n_layer * OCT_MODALITIES * (size_t)net->n_expert * sizeof *s->pass.counts);
@@ -11942,7 +12064,7 @@ OCT_API oct_result oct_session_set_sampling(oct_session *s, const oct_sampling *
 }
 
 OCT_API void oct_session_set_max_tokens(oct_session *s, int max_tokens) {
-    if (s) s->desc.max_tokens = OCT__MAX(max_tokens, 0);
+    if (s) s->desc.max_tokens = max_tokens > 0 ? max_tokens : s->model->max_tokens;
 }
 
 /* --- adapters ---------------------------------------------------------------------------- */
@@ -12106,6 +12228,7 @@ static size_t oct__session_columns(const oct_session *s, const oct_lora *const *
     }
     return OCT__MAX(most, OCT__MAX(output, embd));
 }
+static oct_result oct__session_change(oct_session *s, oct_error *err);
 OCT_API oct_result oct_session_set_lora(oct_session *s, const oct_lora *const *loras, const float *scales, int n, oct_error *err) {
     if (!s) return oct__fail(err, OCT_E_ARG, "session is NULL");
     if (n < 0 || n > OCT_MAX_LORA || (n && !loras))
@@ -12123,6 +12246,8 @@ OCT_API oct_result oct_session_set_lora(oct_session *s, const oct_lora *const *l
         s->pass.group.h = s->lora_h = h;
         s->lora_columns = columns;
     }
+    const oct_result r = oct__session_change(s, err);
+    if (r) return r;
     for (int i = 0; i < n; i++) {
         s->pass.adapters[i] = loras[i];
         s->pass.scales[i] = scales ? scales[i] : 1.0f;
@@ -12131,74 +12256,211 @@ OCT_API oct_result oct_session_set_lora(oct_session *s, const oct_lora *const *l
     return OCT_OK;
 }
 
+/* --- the gate ---------------------------------------------------------------------------- */
+
+/* All positions are known by their ids: a dialogue in text is not kept, since nothing asks for it. */
+static bool oct__session_verbatim(const oct_session *s) {
+    return s->model->net.instance_gate.n_expert == 0 || strcmp(s->style->name, "raw") == 0;
+}
+/* The next prefill computes all positions anew. */
+static bool oct__session_anew(const oct_session *s) {
+    const bool gate = s->model->net.instance_gate.n_expert > 0;
+    return s->n_past > 0 && (s->changed || (gate && !s->desc.keep_gate));
+}
+static oct_result oct__feed_render(oct_session *s, oct_error *err);
+/* The gate or the adapters become others than those that the cache was computed under. */
+static oct_result oct__session_change(oct_session *s, oct_error *err) {
+    const bool was = s->changed;
+    if (s->n_past == 0) return OCT_OK;
+    s->changed = true;
+    if (s->parts.len == s->past.parts) return OCT_OK;
+    const oct_result r = oct__feed_render(s, err);      /* what is pending may now be the whole dialogue */
+    if (!r) return r;
+    s->changed = was;
+    if (oct__feed_render(s, NULL)) oct_feed_clear(s);
+    return r;
+}
+
+/* A bit for each expert in list [n]. */
+static oct_result oct__gate_bits(const char *name, const int *list, int n, int n_expert, uint64_t *bits, oct_error *err) {
+    if (n < 0 || (n > 0 && !list)) return oct__fail(err, OCT_E_ARG, "%s: %d experts, expected a list", name, n);
+    for (int i = 0; i < n; i++) {
+        if (list[i] < 0 || list[i] >= n_expert)
+            return oct__fail(err, OCT_E_ARG, "%s: expert %d, expected 0 to %d", name, list[i], n_expert - 1);
+        *bits |= (uint64_t)1 << list[i];
+    }
+    return OCT_OK;
+}
+static oct_result oct__gate_read(const oct_gate *gate, int n_expert, oct__gate_rule *rule, oct_error *err) {
+    const uint64_t all = n_expert == 64 ? UINT64_MAX : ((uint64_t)1 << n_expert) - 1;
+    oct_result r = oct__gate_bits("pin", gate->pin, gate->n_pin, n_expert, &rule->pinned, err);
+    if (!r) r = oct__gate_bits("mute", gate->mute, gate->n_mute, n_expert, &rule->muted, err);
+    if (r) return r;
+    if (((rule->pinned ? rule->pinned : all) & ~rule->muted) == 0)
+        return oct__fail(err, OCT_E_ARG, "mute: no expert is left of the %d", rule->pinned ? gate->n_pin : n_expert);
+    if (!gate->weights && gate->n_weights == 0) return OCT_OK;
+    if (!gate->weights || gate->n_weights != n_expert)
+        return oct__fail(err, OCT_E_ARG, "gate: %d weights, expected %d", gate->weights ? gate->n_weights : 0, n_expert);
+    if (rule->pinned || rule->muted) return oct__fail(err, OCT_E_ARG, "gate: weights, and experts pinned or muted; expected one of them");
+    rule->given = true;
+    for (int e = 0; e < n_expert; e++) {
+        if (!(fabsf(gate->weights[e]) <= 1e6f)) return oct__fail(err, OCT_E_ARG, "gate: weight %d, expected at most 1e6 either way", e);
+        rule->weights[e] = gate->weights[e];
+    }
+    return OCT_OK;
+}
+OCT_API oct_result oct_session_set_gate(oct_session *s, const oct_gate *gate, oct_error *err) {
+    oct__gate_rule rule, was;
+    if (!s) return oct__fail(err, OCT_E_ARG, "session is NULL");
+    const int n_expert = s->model->net.instance_gate.n_expert;
+    if (n_expert == 0) return oct__fail(err, OCT_E_UNSUPPORTED, "the model has no LoRA experts, so no gate of theirs");
+    memset(&rule, 0, sizeof rule);
+    memcpy(&was, &s->gate_rule, sizeof was);
+    oct_result r = gate ? oct__gate_read(gate, n_expert, &rule, err) : OCT_OK;
+    if (r || memcmp(&rule, &was, sizeof rule) == 0) return r;
+    memcpy(&s->gate_rule, &rule, sizeof rule);
+    r = oct__session_change(s, err);
+    if (r) memcpy(&s->gate_rule, &was, sizeof was);
+    return r;
+}
+OCT_API const float *oct_session_gate(const oct_session *s, int *n) {
+    const int n_expert = s && s->n_past > 0 ? s->model->net.instance_gate.n_expert : 0;
+    if (n) *n = n_expert;
+    return n_expert ? s->pass.lora_gate : NULL;
+}
+
 /* --- feed ------------------------------------------------------------------------------ */
 
 OCT_API void oct_feed_clear(oct_session *s) {
     if (!s) return;
-    s->parts.len = s->bytes.len = s->rows.len = s->turn.len = 0;
+    s->parts.len = s->past.parts;
+    s->bytes.len = s->past.bytes;
+    s->rows.len = s->past.rows;
+    s->turn.len = 0;
+    s->heard = false;
 }
 
-/* Renders the whole pending turn anew.  Done while feeding, so that oct_next need not allocate. */
+/* Adds an id to the text of the answer that bytes end with. */
+static oct_result oct__feed_hear(oct_session *s, oct__stream *st, int32_t id, oct_error *err) {
+    char piece[OCT__PIECE_MAX];
+    oct_string text;
+    if (id < 0) return OCT_OK;
+    const size_t n = oct__stream_piece(st, &s->model->vocab, id, piece);
+    (void)oct__stream_push(st, piece, n, &text);
+    return oct__buf_append(&s->bytes, text.data, text.len) ? oct__fail(err, OCT_E_MEMORY, "out of memory for the answer's text") : OCT_OK;
+}
+/* The first part of a new turn: the answer before it, as it was shown.  That follows from its ids, so oct_next need not keep it. */
+static oct_result oct__feed_heard(oct_session *s, oct_error *err) {
+    oct__part part;
+    oct__stream st;
+    oct_string rest;
+    oct_result r = OCT_OK;
+    if (s->parts.len > s->past.parts || s->n_past == 0 || oct__session_verbatim(s)) return OCT_OK;
+    memset(&part, 0, sizeof part);
+    part.kind = OCT__PART_ANSWER;
+    part.offset = s->bytes.len;
+    oct__stream_reset(&st, s->style->stop);
+    st.after = s->resumed ? OCT__AFTER_TEXT : OCT__AFTER_NOTHING;
+    for (int i = s->answer_from; i < s->n_past && !r; i++) r = oct__feed_hear(s, &st, s->tokens[i], err);
+    if (!r) r = oct__feed_hear(s, &st, s->last, err);
+    if (r) return r;
+    if (s->flushed) {
+        oct__stream_flush(&st, &rest);
+        if (oct__buf_append(&s->bytes, rest.data, rest.len)) return oct__fail(err, OCT_E_MEMORY, "out of memory for the answer's text");
+    }
+    part.len = s->bytes.len - part.offset;
+    if (oct__buf_append(&s->parts, &part, sizeof part)) return oct__fail(err, OCT_E_MEMORY, "out of memory for the answer's text");
+    s->heard = true;
+    return OCT_OK;
+}
+
+/* Renders what is pending, or the whole dialogue where that is to be computed anew.  Done while feeding, so that oct_next need
+ * not allocate. */
 static oct_result oct__feed_render(oct_session *s, oct_error *err) {
     oct__part *parts = (oct__part *)(void *)s->parts.data;
     const size_t n = s->parts.len / sizeof(oct__part);
     for (size_t i = 0; i < n; i++) parts[i].data = s->bytes.data ? s->bytes.data + parts[i].offset : NULL;   /* NULL: pictures alone */
-    const bool stopped = s->end == OCT_END_STOP && s->stop_id < 0;
-    const bool open = s->n_past > 0 && s->open[s->n_past - 1];
+    const bool whole = oct__session_anew(s) && !oct__session_verbatim(s);
+    const size_t first = whole ? 0 : s->past.parts / sizeof(oct__part) + s->heard;
+    const int before = whole ? s->n_fixed : s->n_past;
+    const bool stopped = !whole && s->end == OCT_END_STOP && s->stop_id < 0;
+    const bool open = before > 0 && s->open[before - 1];
     const int answer = !open ? OCT__ANSWER_NONE : stopped ? OCT__ANSWER_STOPPED : OCT__ANSWER_OPEN;
     s->turn.len = 0;
-    return oct__style_render_for(s->style, &s->model->gguf, &s->model->vocab, s->system.data ? &s->system : NULL, parts,
-                                 (int)n, s->n_past == 0 && s->last < 0, answer, &s->turn, NULL, err);
+    s->turn_suffix = whole ? (size_t)OCT__MIN(s->suffix_from, s->n_fixed) : 0;
+    if (whole && oct__buf_append(&s->turn, s->tokens, (size_t)before * sizeof *s->tokens))
+        return oct__fail(err, OCT_E_MEMORY, "out of memory while rendering a prompt");
+    return oct__style_render_for(s->style, &s->model->gguf, &s->model->vocab, s->system.data ? &s->system : NULL,
+                                 n > first ? parts + first : NULL, (int)(n - first), before == 0 && (whole || s->last < 0), answer,
+                                 &s->turn, &s->turn_suffix, err);
 }
 
-/* A part that could not be rendered goes again; what was there has been rendered before. */
-static oct_result oct__feed_undo(oct_session *s, size_t bytes, size_t rows, size_t parts, oct_result r) {
-    s->bytes.len = bytes;
-    s->rows.len = rows;
-    s->parts.len = parts;
+/* The dialogue as it was before a part that could not be added or rendered; what was there has been rendered before. */
+static oct_result oct__feed_undo(oct_session *s, const oct__mark *was, bool heard, oct_result r) {
+    s->parts.len = was->parts;
+    s->bytes.len = was->bytes;
+    s->rows.len = was->rows;
+    s->heard = heard;
     s->turn.len = 0;
-    if (parts && oct__feed_render(s, NULL)) oct_feed_clear(s);
+    if (s->parts.len > s->past.parts && oct__feed_render(s, NULL)) oct_feed_clear(s);
     return r;
 }
+static oct__mark oct__feed_mark(const oct_session *s) {
+    oct__mark m;
+    m.parts = s->parts.len;
+    m.bytes = s->bytes.len;
+    m.rows = s->rows.len;
+    return m;
+}
 
-/* Appends bytes as a part, joined to the one before where the kind is the same; on failure nothing is fed. */
+/* Appends bytes as a part, joined to the pending one before where the kind is the same; on failure nothing is fed. */
 static oct_result oct__feed_append(oct_session *s, int kind, const void *data, size_t len, oct_error *err) {
-    const size_t had_bytes = s->bytes.len, had_parts = s->parts.len;
-    oct__part part, *before = had_parts ? (oct__part *)(void *)(s->parts.data + had_parts - sizeof part) : NULL;
-    const bool join = before && before->kind == kind;
+    const oct__mark was = oct__feed_mark(s);
+    const bool heard = s->heard;
+    oct__part part;
     memset(&part, 0, sizeof part);
-    if (len > (size_t)INT_MAX - had_bytes) return oct__fail(err, OCT_E_LIMIT, "fed %zu bytes, expected at most %d in a turn", len, INT_MAX);
+    if (len > (size_t)INT_MAX - was.bytes) return oct__fail(err, OCT_E_LIMIT, "fed %zu bytes, expected at most %d in a turn", len, INT_MAX);
+    oct_result r = oct__feed_heard(s, err);
+    if (r) return oct__feed_undo(s, &was, heard, r);
+    const size_t had_bytes = s->bytes.len, had_parts = s->parts.len;
+    oct__part *before = had_parts > s->past.parts + (s->heard ? sizeof part : 0) ? (oct__part *)(void *)(s->parts.data + had_parts - sizeof part) : NULL;
+    const bool join = before && before->kind == kind;
     const size_t pad = kind == OCT__PART_IDS && !join ? (sizeof(int32_t) - had_bytes % sizeof(int32_t)) % sizeof(int32_t) : 0;
     part.kind = kind;
     part.offset = had_bytes + pad;
     part.len = len;
     if (oct__buf_append(&s->bytes, "\0\0\0", pad) || oct__buf_append(&s->bytes, data, len) ||
         (!join && oct__buf_append(&s->parts, &part, sizeof part))) {
-        s->bytes.len = had_bytes;
-        return oct__fail(err, OCT_E_MEMORY, "out of memory for %zu bytes fed", len);
+        r = oct__fail(err, OCT_E_MEMORY, "out of memory for %zu bytes fed", len);
+        return oct__feed_undo(s, &was, heard, r);
     }
     if (join) before->len += len;
-    oct_result r = oct__feed_render(s, err);
-    if (!r) return r;
-    if (join) before->len -= len;
-    return oct__feed_undo(s, had_bytes, s->rows.len, had_parts, r);
+    r = oct__feed_render(s, err);
+    if (r && join) before->len -= len;
+    return r ? oct__feed_undo(s, &was, heard, r) : OCT_OK;
 }
 
 /* Appends the rows [n_rows, n_embd] of a picture, likewise.  They are copied: whoever owns them may let them go. */
 static oct_result oct__feed_rows(oct_session *s, const float *rows, int n_rows, oct_error *err) {
-    const size_t had_rows = s->rows.len, had_parts = s->parts.len;
+    const oct__mark was = oct__feed_mark(s);
+    const bool heard = s->heard;
     size_t bytes;
     oct__part part;
     memset(&part, 0, sizeof part);
     part.kind = OCT__PART_IMAGE;
     part.len = (size_t)n_rows;
-    if (oct__mul(&bytes, (size_t)n_rows, (size_t)s->model->net.n_embd * sizeof *rows) || oct__buf_append(&s->rows, rows, bytes) ||
-        oct__buf_append(&s->parts, &part, sizeof part)) {
-        s->rows.len = had_rows;
-        return oct__fail(err, OCT_E_MEMORY, "out of memory for the %d rows of a picture", n_rows);
-    }
-    oct_result r = oct__feed_render(s, err);
-    return r ? oct__feed_undo(s, s->bytes.len, had_rows, had_parts, r) : OCT_OK;
+    oct_result r = oct__feed_heard(s, err);
+    part.offset = s->bytes.len;
+    if (!r && (oct__mul(&bytes, (size_t)n_rows, (size_t)s->model->net.n_embd * sizeof *rows) || oct__buf_append(&s->rows, rows, bytes) ||
+               oct__buf_append(&s->parts, &part, sizeof part)))
+        r = oct__fail(err, OCT_E_MEMORY, "out of memory for the %d rows of a picture", n_rows);
+    if (!r) r = oct__feed_render(s, err);
+    return r ? oct__feed_undo(s, &was, heard, r) : OCT_OK;
+}
+
+OCT_API oct_result oct_feed_answer(oct_session *s, const char *text, size_t len, oct_error *err) {
+    if (!s || (!text && len)) return oct__fail(err, OCT_E_ARG, "session or text is NULL");
+    return oct__feed_append(s, OCT__PART_ANSWER, text, len, err);
 }
 
 OCT_API oct_result oct_feed_text_n(oct_session *s, const char *text, size_t len, oct_error *err) {
@@ -12359,10 +12621,8 @@ OCT_API oct_result oct_feed_points(oct_session *s, const oct_points *points, oct
 
 /* --- prefill and next ------------------------------------------------------------------- */
 
-/* Computes ids [n] at positions n_past ..., a batch at a time, with one of rows for each negative id; n_past moves only when
- * all went well. */
-static oct_result oct__session_compute(oct_session *s, const int32_t *ids, const float *rows, int n, oct_error *err) {
-    int pos = s->n_past;
+/* Computes ids [n] at positions pos ..., a batch at a time, with one of rows for each negative id. */
+static oct_result oct__session_compute(oct_session *s, const int32_t *ids, const float *rows, int n, int pos, oct_error *err) {
     for (int i = 0; i < n; ) {
         const int batch = OCT__MIN(n - i, s->desc.n_batch);
         s->logits_valid = s->logits_valid && i + batch < n;      /* the final batch writes over them */
@@ -12370,8 +12630,6 @@ static oct_result oct__session_compute(oct_session *s, const int32_t *ids, const
         if (r) return r;
         for (int j = i; j < i + batch; j++)
             if (ids[j] < 0) rows += s->model->net.n_embd;
-        memcpy(s->tokens + pos, ids + i, (size_t)batch * sizeof *ids);
-        memset(s->open + pos, 0, (size_t)batch);
         i += batch;
         pos += batch;
         if (n > 1 && s->desc.progress && s->desc.progress(s->desc.progress_user, (float)i / (float)n))
@@ -12379,14 +12637,28 @@ static oct_result oct__session_compute(oct_session *s, const int32_t *ids, const
     }
     return OCT_OK;
 }
+static const float *oct__session_rows(const oct_session *s, size_t bytes) {
+    return s->rows.data ? (const float *)(const void *)(s->rows.data + bytes) : NULL;
+}
+
+/* A prefill that failed half-way has written over the cache: what it held is computed again, to the same bits. */
+static oct_result oct__session_recache(oct_session *s, oct_error *err) {
+    if (!s->stale) return OCT_OK;
+    oct_result r = oct__session_compute(s, s->tokens, oct__session_rows(s, 0), s->n_past, 0, err);
+    s->stale = r != OCT_OK;
+    s->logits_valid = r == OCT_OK && s->n_past > 0;
+    return r;
+}
 
 /* Puts the last sampled id into the cache. */
 static oct_result oct__session_commit(oct_session *s, oct_error *err) {
     if (s->n_past >= s->desc.n_ctx)
         return oct__fail(err, OCT_E_CONTEXT, "context full: %d positions, no room for another", s->desc.n_ctx);
     const int32_t id = s->last;
-    oct_result r = oct__session_compute(s, &id, NULL, 1, err);
+    oct_result r = oct__session_recache(s, err);
+    if (!r) r = oct__session_compute(s, &id, NULL, 1, s->n_past, err);
     if (r) return r;
+    s->tokens[s->n_past] = id;
     s->open[s->n_past++] = 1;
     s->last = -1;
     s->logits_valid = true;
@@ -12396,51 +12668,130 @@ static oct_result oct__session_commit(oct_session *s, oct_error *err) {
 /* After a rewind the logits are another position's: compute the last one again, to the same bits. */
 static oct_result oct__session_refresh(oct_session *s, oct_error *err) {
     const int32_t id = s->tokens[s->n_past - 1];
-    const unsigned char open = s->open[s->n_past - 1];
     if (id < 0) return oct__fail(err, OCT_E_STATE, "position %d holds a picture or a cloud: feed text first", s->n_past - 1);
-    s->n_past--;
-    oct_result r = oct__session_compute(s, &id, NULL, 1, err);
-    s->open[s->n_past++] = open;
+    oct_result r = oct__session_recache(s, err);
+    if (!r && !s->logits_valid) r = oct__session_compute(s, &id, NULL, 1, s->n_past - 1, err);
     s->logits_valid = r == OCT_OK;
     return r;
 }
 
-/* The gate of a dialogue that begins with these ids, for all that follows. */
-static void oct__session_gate(oct_session *s, const int32_t *ids, size_t n) {
+/* The gate of a prompt whose text is the ids [from, to), for all that is computed from now on. */
+static void oct__session_route(oct_session *s, const int32_t *ids, int from, int to) {
     const int n_expert = s->model->net.instance_gate.n_expert;
-    if (n_expert == 0 || s->n_past > 0) return;
-    oct__gate_compute(&s->model->net, ids, n, &s->gate_rule, s->pass.lora_gate);
-    if (s->desc.stage) s->desc.stage(s->desc.stage_user, "gate", s->pass.lora_gate, 1, n_expert, s->n_past);
+    if (n_expert == 0) return;
+    oct__gate_compute(&s->model->net, ids + from, (size_t)(to - from), &s->gate_rule, s->pass.lora_gate);
+    if (s->desc.stage) s->desc.stage(s->desc.stage_user, "gate", s->pass.lora_gate, 1, n_expert, 0);
 }
 
-OCT_API oct_result oct_prefill(oct_session *s, oct_error *err) {
-    if (!s) return oct__fail(err, OCT_E_ARG, "session is NULL");
-    const int n = (int)oct__ids_count(&s->turn), n_last = s->last >= 0 ? 1 : 0, was = s->n_past;
-    if (n == 0) return s->parts.len || s->n_past > 0 ? OCT_OK : oct__fail(err, OCT_E_STATE, "nothing was fed");
-    if (n > s->desc.n_ctx - s->n_past - n_last)
-        return oct__fail(err, OCT_E_CONTEXT, "context full: %d positions taken and %d more to come, expected at most %d", s->n_past + n_last,
-                         n, s->desc.n_ctx);
-    oct_result r = OCT_OK;
+static oct_result oct__prefill_room(const oct_session *s, int taken, int more, oct_error *err) {
+    if (more <= s->desc.n_ctx - taken) return OCT_OK;
+    return oct__fail(err, OCT_E_CONTEXT, "context full: %d positions taken and %d more to come, expected at most %d", taken, more, s->desc.n_ctx);
+}
+/* The cache holds everything that was fed. */
+static void oct__prefill_done(oct_session *s) {
+    const oct__part *parts = (const oct__part *)(const void *)s->parts.data;
+    const size_t n = s->parts.len / sizeof *parts;
+    s->resumed = n > 0 && parts[n - 1].kind == OCT__PART_ANSWER && parts[n - 1].len > 0;
+    s->open[s->n_past - 1] = 1;
+    s->logits_valid = true;
+    s->changed = s->stale = false;
+    if (oct__session_verbatim(s)) {
+        s->parts.len = s->bytes.len = 0;
+        s->n_fixed = s->n_past;
+    }
+    s->past = oct__feed_mark(s);
+    s->answer_from = s->n_past;
+    oct__session_answer_reset(s);
+    oct_feed_clear(s);
+}
+
+/* Computes all positions anew: ids [n], which are s->tokens where they are those of the cache, and more.  *suffix is where the
+ * gate's text begins.  When it fails, the session stands where it stood, but for the cache, which is computed again if it is
+ * ever asked for. */
+static oct_result oct__prefill_anew(oct_session *s, const int32_t *ids, int n, int suffix_from, int suffix_to, oct_error *err) {
+    float gate[OCT__MAX_GATE];
+    const size_t gate_bytes = (size_t)s->model->net.instance_gate.n_expert * sizeof *gate;
+    const int32_t alpha = s->pass.alpha;
+    if (gate_bytes) memcpy(gate, s->pass.lora_gate, gate_bytes);
+    oct__session_route(s, ids, suffix_from, suffix_to);
+    if (ids != s->tokens) s->pass.alpha = oct__rope_alpha(&s->model->net, n);
+    s->stale = true;
+    s->logits_valid = false;
+    const oct_result r = oct__session_compute(s, ids, oct__session_rows(s, 0), n, 0, err);
+    if (r) {
+        if (gate_bytes) memcpy(s->pass.lora_gate, gate, gate_bytes);
+        s->pass.alpha = alpha;
+        return r;
+    }
+    s->stale = false;
+    s->suffix_from = suffix_from;
+    s->suffix_to = suffix_to;
+    return OCT_OK;
+}
+/* The turn with all that stands before it: the whole dialogue as text, or where that is not known, by its ids. */
+static oct_result oct__prefill_dialogue(oct_session *s, const int32_t *turn, int n, oct_error *err) {
+    const bool verbatim = oct__session_verbatim(s);
+    const int had = verbatim ? s->n_past + (s->last >= 0) : 0;
+    oct_result r = oct__prefill_room(s, had, n, err);
+    if (r) return r;
+    if (verbatim) {                                     /* behind n_past nothing of tokens is in use */
+        if (s->last >= 0) s->tokens[s->n_past] = s->last;
+        memcpy(s->tokens + had, turn, (size_t)n * sizeof *turn);
+    }
+    r = oct__prefill_anew(s, verbatim ? s->tokens : turn, had + n, verbatim ? 0 : (int)s->turn_suffix, had + n, err);
+    if (r) return r;
+    if (!verbatim) memcpy(s->tokens, turn, (size_t)n * sizeof *turn);
+    const int known = verbatim ? s->n_past : s->n_fixed;        /* positions whose flags hold */
+    if (s->last >= 0 && verbatim) s->open[s->n_past] = 1;
+    memset(s->open + OCT__MAX(known, had), 0, (size_t)(had + n - OCT__MAX(known, had)));
+    s->n_past = had + n;
+    return OCT_OK;
+}
+/* The turn alone, behind what the cache holds. */
+static oct_result oct__prefill_turn(oct_session *s, const int32_t *turn, int n, oct_error *err) {
+    const int n_last = s->last >= 0, was = s->n_past;
+    oct_result r = oct__prefill_room(s, was + n_last, n, err);
+    if (!r) r = oct__session_recache(s, err);
+    if (r) return r;
     if (n_last) {                                       /* the answer's last token, which nobody has asked to follow */
         const int32_t last = s->last;
         r = oct__session_commit(s, err);
         if (r) return r;
         s->last = last;
     }
-    if (s->n_past == 0) s->pass.alpha = oct__rope_alpha(&s->model->net, n);
-    oct__session_gate(s, oct__ids(&s->turn), (size_t)n);
-    r = oct__session_compute(s, oct__ids(&s->turn), (const float *)(const void *)s->rows.data, n, err);
+    if (s->n_past == 0) {
+        s->pass.alpha = oct__rope_alpha(&s->model->net, n);
+        oct__session_route(s, turn, (int)s->turn_suffix, n);
+        s->suffix_from = (int)s->turn_suffix;
+        s->suffix_to = n;
+    }
+    r = oct__session_compute(s, turn, oct__session_rows(s, s->past.rows), n, s->n_past, err);
     if (r) {
         s->n_past = was;
         s->logits_valid = s->logits_valid && n_last == 0;
         return r;
     }
+    memcpy(s->tokens + s->n_past, turn, (size_t)n * sizeof *turn);
+    memset(s->open + s->n_past, 0, (size_t)n);
     s->n_past += n;
-    s->open[s->n_past - 1] = 1;
-    s->logits_valid = true;
-    oct__session_answer_reset(s);
-    oct_feed_clear(s);
     return OCT_OK;
+}
+
+OCT_API oct_result oct_prefill(oct_session *s, oct_error *err) {
+    if (!s) return oct__fail(err, OCT_E_ARG, "session is NULL");
+    const int n = (int)oct__ids_count(&s->turn);
+    if (n == 0) {
+        if (s->parts.len == s->past.parts && s->n_past == 0) return oct__fail(err, OCT_E_STATE, "nothing was fed");
+        if (!s->changed || s->n_past == 0) return OCT_OK;
+        const oct_result r = oct__prefill_anew(s, s->tokens, s->n_past, s->suffix_from, s->suffix_to, err);
+        s->logits_valid = r == OCT_OK;
+        s->changed = r != OCT_OK;
+        return r;
+    }
+    const oct_result r = oct__session_anew(s) ? oct__prefill_dialogue(s, oct__ids(&s->turn), n, err)
+                                              : oct__prefill_turn(s, oct__ids(&s->turn), n, err);
+    if (!r) oct__prefill_done(s);
+    return r;
 }
 
 static oct_result oct__next_give(oct_token *out, int32_t id, oct_string text) {
@@ -12477,6 +12828,19 @@ static oct_sampling oct__session_sampling(const oct_session *s) {
     return p;
 }
 
+/* Whether the answer ends in one of the file's stop suffixes with id, which is not in the cache yet. */
+static bool oct__session_stops(const oct_session *s, int32_t id) {
+    const oct_model *m = s->model;
+    int32_t ids[OCT__STOP_IDS];
+    const int n_ids = s->n_past - s->answer_from + 1, n = OCT__MIN(n_ids, (int)OCT__STOP_IDS);
+    if (m->n_stops == 0 || strcmp(s->style->name, "raw") == 0) return false;
+    for (int i = 0; i < n - 1; i++) ids[i] = s->tokens[s->n_past - (n - 1) + i];
+    ids[n - 1] = id;
+    for (int i = 0; i < m->n_stops; i++)
+        if (oct__suffix_ends(&m->stops[i], n_ids < OCT__STOP_IDS ? m->vocab.bos : -1, ids, n)) return true;
+    return false;
+}
+
 OCT_API oct_result oct_next(oct_session *s, oct_token *out, oct_error *err) {
     oct_result r = OCT_OK;
     if (!s || !out) return oct__fail(err, OCT_E_ARG, "session or out is NULL");
@@ -12508,8 +12872,8 @@ OCT_API oct_result oct_next(oct_session *s, oct_token *out, oct_error *err) {
     s->last = id;
     s->n_generated++;
     oct_string text = oct__str("");
-    const int len = oct__vocab_piece(&s->model->vocab, id, false, s->piece, sizeof s->piece);
-    if (oct__stream_push(&s->stream, s->piece, (size_t)OCT__MIN(len, (int)sizeof s->piece), &text)) s->end = OCT_END_STOP;
+    const size_t len = oct__stream_piece(&s->stream, &s->model->vocab, id, s->piece);
+    if (oct__stream_push(&s->stream, s->piece, len, &text) || oct__session_stops(s, id)) s->end = OCT_END_STOP;
     return oct__next_give(out, id, text);
 }
 
@@ -12558,25 +12922,48 @@ OCT_API oct_result oct_session_expert_counts(const oct_session *s, int layer, in
     return OCT_OK;
 }
 
+/* Rows of pictures and clouds among ids [n]. */
+static size_t oct__rows_in(const int32_t *ids, int n) {
+    size_t rows = 0;
+    for (int i = 0; i < n; i++) rows += ids[i] < 0;
+    return rows;
+}
+/* From now on what the cache holds is known by its ids alone. */
+static void oct__session_fix(oct_session *s) {
+    s->parts.len = s->bytes.len = 0;
+    s->rows.len = oct__rows_in(s->tokens, s->n_past) * (size_t)s->model->net.n_embd * sizeof(float);
+    s->past = oct__feed_mark(s);
+    s->n_fixed = s->answer_from = s->n_past;
+    s->suffix_from = OCT__MIN(s->suffix_from, s->n_past);
+    s->suffix_to = OCT__MIN(s->suffix_to, s->n_past);
+    s->resumed = false;
+}
+
 OCT_API oct_result oct_session_rewind(oct_session *s, int n_keep, oct_error *err) {
     if (!s) return oct__fail(err, OCT_E_ARG, "session is NULL");
     if (n_keep < 0 || n_keep > s->n_past) return oct__fail(err, OCT_E_ARG, "n_keep: %d, expected 0 to %d", n_keep, s->n_past);
     oct_feed_clear(s);
     s->logits_valid = s->logits_valid && n_keep == s->n_past && n_keep > 0;
     s->n_past = n_keep;
+    if (oct__session_verbatim(s) || n_keep < s->answer_from) oct__session_fix(s);
     oct__session_answer_reset(s);
     return OCT_OK;
 }
 
 /* --- snapshot ---------------------------------------------------------------------------------
- * A header, then ids and flags of the n_past positions, the gate, the logits if they are valid, and for every layer
- * and head the K rows, then the V rows.  Little-endian, packed; refused unless every field fits this session. */
+ * A header, then ids and flags of the n_past positions, the gate, the logits if they are valid, the rows of pictures, the
+ * dialogue's bytes and its parts, and for every layer and head the K rows, then the V rows.  Little-endian, packed; refused
+ * unless every field fits this session. */
 typedef struct oct__snapshot {
-    char     magic[8];                  /* "OCTSNAP1" */
+    char     magic[8];                  /* "OCTSNAP2" */
     uint64_t model;                     /* fingerprint */
+    uint64_t n_rows, n_bytes, n_parts;  /* of the dialogue: rows of pictures, bytes, parts */
     int32_t  kv_type, n_past, logits_valid, last, n_generated, end, flushed, alpha;
+    int32_t  n_fixed, answer_from, suffix_from, suffix_to, resumed, changed, stale, unused;
     oct__stream stream;
 } oct__snapshot;
+/* A part as it is kept. */
+typedef struct oct__snapshot_part { uint64_t kind, offset, len; } oct__snapshot_part;
 
 /* Names, types, sizes and the first bytes of all tensors: the same model gives the same number. */
 static uint64_t oct__model_fingerprint(const oct_model *m) {
@@ -12590,29 +12977,68 @@ static uint64_t oct__model_fingerprint(const oct_model *m) {
     return h;
 }
 
-static size_t oct__snapshot_size(const oct_session *s, int n_past, bool logits) {
+static oct__snapshot oct__snapshot_head(const oct_session *s) {
+    oct__snapshot h;
+    memset(&h, 0, sizeof h);
+    memcpy(h.magic, "OCTSNAP2", 8);
+    h.model = oct__model_fingerprint(s->model);
+    h.n_rows = s->past.rows / ((size_t)s->model->net.n_embd * sizeof(float));
+    h.n_bytes = s->past.bytes;
+    h.n_parts = s->past.parts / sizeof(oct__part);
+    h.kv_type = (int32_t)s->desc.kv_type;
+    h.n_past = s->n_past;
+    h.logits_valid = s->logits_valid;
+    h.last = s->last;
+    h.n_generated = s->n_generated;
+    h.end = (int32_t)s->end;
+    h.flushed = s->flushed;
+    h.alpha = s->pass.alpha;
+    h.n_fixed = s->n_fixed;
+    h.answer_from = s->answer_from;
+    h.suffix_from = s->suffix_from;
+    h.suffix_to = s->suffix_to;
+    h.resumed = s->resumed;
+    h.changed = s->changed;
+    h.stale = s->stale;
+    h.stream = s->stream;
+    h.stream.stop = NULL;
+    return h;
+}
+/* Bytes of a snapshot with this header, whose numbers are not believed yet; SIZE_MAX: more than there can be. */
+static size_t oct__snapshot_size(const oct_session *s, const oct__snapshot *h) {
     const oct__net *net = &s->model->net;
     const size_t kv = 2 * (size_t)net->n_layer * (size_t)net->n_kv * oct__kv_row_bytes(s->desc.kv_type, net->d_head);
-    const size_t gate = (size_t)net->instance_gate.n_expert * sizeof(float);
-    return sizeof(oct__snapshot) + (size_t)n_past * (sizeof(int32_t) + 1 + kv) + gate + (logits ? (size_t)net->n_vocab * sizeof(float) : 0);
+    const size_t counts[6] = { (size_t)h->n_past, (size_t)h->n_rows, (size_t)h->n_bytes, (size_t)h->n_parts,
+                               (size_t)net->instance_gate.n_expert, h->logits_valid ? (size_t)net->n_vocab : 0 };
+    const size_t bytes[6] = { sizeof(int32_t) + 1 + kv, (size_t)net->n_embd * sizeof(float), 1, sizeof(oct__snapshot_part),
+                              sizeof(float), sizeof(float) };
+    size_t sum = sizeof *h, n;
+    for (int i = 0; i < 6; i++)
+        if (oct__mul(&n, counts[i], bytes[i]) || oct__add(&sum, sum, n)) return SIZE_MAX;
+    return sum;
 }
 
 OCT_API size_t oct_session_snapshot_bytes(const oct_session *s) {
-    return s ? oct__snapshot_size(s, s->n_past, s->logits_valid) : 0;
+    if (!s) return 0;
+    const oct__snapshot h = oct__snapshot_head(s);
+    return oct__snapshot_size(s, &h);
 }
 
-/* Copies between the session and the bytes after the header; to: from the session into them. */
-static void oct__snapshot_copy(oct_session *s, unsigned char *bytes, bool to) {
+/* Copies between the session and the bytes after the header, up to the parts, which *bytes is then at; to: out of the session. */
+static void oct__snapshot_copy(oct_session *s, unsigned char **bytes, bool to) {
     const oct__net *net = &s->model->net;
     const size_t n = (size_t)s->n_past;
-    struct { void *data; size_t len; } head[4] = { { s->tokens, n * sizeof(int32_t) }, { s->open, n },
+    struct { void *data; size_t len; } head[6] = { { s->tokens, n * sizeof(int32_t) }, { s->open, n },
                                                    { s->pass.lora_gate, (size_t)net->instance_gate.n_expert * sizeof(float) },
-                                                   { s->pass.logits, s->logits_valid ? (size_t)net->n_vocab * sizeof(float) : 0 } };
-    for (int i = 0; i < 4; i++) {
-        if (head[i].len) memcpy(to ? (void *)bytes : head[i].data, to ? head[i].data : (void *)bytes, head[i].len);
-        bytes += head[i].len;
+                                                   { s->pass.logits, s->logits_valid ? (size_t)net->n_vocab * sizeof(float) : 0 },
+                                                   { s->rows.data, s->past.rows }, { s->bytes.data, s->past.bytes } };
+    for (int i = 0; i < 6; i++) {
+        if (head[i].len) memcpy(to ? (void *)*bytes : head[i].data, to ? head[i].data : (void *)*bytes, head[i].len);
+        *bytes += head[i].len;
     }
-    for (int i = 0; i < net->n_layer; i++) {
+}
+static void oct__snapshot_copy_kv(oct_session *s, unsigned char *bytes, bool to) {
+    for (int i = 0; i < s->model->net.n_layer; i++) {
         const oct__kv *kv = &s->pass.kv[i];
         for (int h = 0; h < 2 * kv->n_kv; h++)
             for (int pos = 0; pos < s->n_past; pos++)
@@ -12624,61 +13050,131 @@ OCT_API oct_result oct_session_snapshot(const oct_session *s, void *dst, size_t 
     if (!s || !dst) return oct__fail(err, OCT_E_ARG, "session or dst is NULL");
     if (bytes < oct_session_snapshot_bytes(s))
         return oct__fail(err, OCT_E_LIMIT, "dst: room for %zu bytes, expected %zu", bytes, oct_session_snapshot_bytes(s));
-    oct__snapshot h;
-    memset(&h, 0, sizeof h);
-    memcpy(h.magic, "OCTSNAP1", 8);
-    h.model = oct__model_fingerprint(s->model);
-    h.kv_type = (int32_t)s->desc.kv_type;
-    h.n_past = s->n_past;
-    h.logits_valid = s->logits_valid;
-    h.last = s->last;
-    h.n_generated = s->n_generated;
-    h.end = (int32_t)s->end;
-    h.flushed = s->flushed;
-    h.alpha = s->pass.alpha;
-    h.stream = s->stream;
-    h.stream.stop = NULL;
-    memcpy(dst, &h, sizeof h);
+    const oct__snapshot h = oct__snapshot_head(s);
+    const oct__part *parts = (const oct__part *)(const void *)s->parts.data;
+    unsigned char *p = (unsigned char *)dst + sizeof h;
     oct_session view = *s;                              /* copying out changes nothing in it */
-    oct__snapshot_copy(&view, (unsigned char *)dst + sizeof h, true);
+    memcpy(dst, &h, sizeof h);
+    oct__snapshot_copy(&view, &p, true);
+    for (size_t i = 0; i < h.n_parts; i++, p += sizeof(oct__snapshot_part)) {
+        const oct__snapshot_part part = { (uint64_t)parts[i].kind, parts[i].offset, parts[i].len };
+        memcpy(p, &part, sizeof part);
+    }
+    oct__snapshot_copy_kv(&view, p, true);
     return OCT_OK;
+}
+
+/* Whether the numbers of a header contradict neither the session nor each other. */
+static bool oct__snapshot_head_ok(const oct_session *s, const oct__snapshot *h) {
+    const int n_vocab = s->model->net.n_vocab;
+    const int32_t flags[5] = { h->logits_valid, h->flushed, h->resumed, h->changed, h->stale };
+    bool ok = h->last >= -1 && h->last < n_vocab && (h->last < 0 || h->n_past > 0) && h->n_generated >= 0 && h->end >= 0 &&
+              h->end <= (int32_t)OCT_END_LENGTH && h->alpha >= 0 && oct__stream_valid(&h->stream);
+    for (int i = 0; i < 5; i++) ok = ok && (flags[i] == 0 || flags[i] == 1);
+    ok = ok && h->n_fixed >= 0 && h->n_fixed <= h->answer_from && h->answer_from <= h->n_past;
+    ok = ok && h->suffix_from >= 0 && h->suffix_from <= h->suffix_to && h->suffix_to <= h->n_past;
+    ok = ok && !(h->logits_valid && (h->n_past == 0 || h->stale));
+    return ok && (s->model->net.instance_gate.n_expert > 0 || h->n_parts + h->n_bytes == 0);
+}
+static bool oct__snapshot_part_ok(const oct__snapshot *h, const oct__snapshot_part *part, const unsigned char *bytes, int n_vocab) {
+    if (part->kind == OCT__PART_IMAGE || part->kind == OCT__PART_POINTS) return part->len <= h->n_rows && part->offset <= h->n_bytes;
+    if (part->kind >= OCT__PARTS || part->offset > h->n_bytes || part->len > h->n_bytes - part->offset) return false;
+    if (part->kind != OCT__PART_IDS) return true;
+    bool ok = part->offset % sizeof(int32_t) == 0 && part->len % sizeof(int32_t) == 0;
+    for (uint64_t i = 0; ok && i < part->len; i += sizeof(int32_t)) ok = oct__u32(bytes + part->offset + i) < (uint32_t)n_vocab;
+    return ok;
+}
+/* ... nor what follows it.  *parts: where they are. */
+static bool oct__snapshot_body_ok(const oct_session *s, const oct__snapshot *h, const unsigned char *p, const unsigned char **parts) {
+    const oct__net *net = &s->model->net;
+    const unsigned char *ids = p, *open = p + (size_t)h->n_past * sizeof(int32_t), *gate = open + h->n_past;
+    const unsigned char *rows = gate + (size_t)net->instance_gate.n_expert * sizeof(float) + (h->logits_valid ? (size_t)net->n_vocab * sizeof(float) : 0);
+    const unsigned char *bytes = rows + (size_t)h->n_rows * (size_t)net->n_embd * sizeof(float);
+    uint64_t n_rows = 0, n_fixed = 0;                   /* negative ids: all, and those that no part stands for */
+    bool ok = true;
+    *parts = bytes + h->n_bytes;
+    for (int i = 0; ok && i < h->n_past; i++) {
+        const int32_t id = (int32_t)oct__u32(ids + (size_t)i * sizeof(int32_t));
+        ok = id >= -2 && id < net->n_vocab && open[i] <= 1;
+        n_rows += id < 0;
+        n_fixed += id < 0 && i < h->n_fixed;
+    }
+    for (int i = 0; ok && i < net->instance_gate.n_expert; i++) ok = fabsf(oct__f32(gate + (size_t)i * sizeof(float))) <= 1e6f;
+    for (uint64_t i = 0; ok && i < h->n_parts; i++) {
+        oct__snapshot_part part;
+        memcpy(&part, *parts + i * sizeof part, sizeof part);
+        ok = oct__snapshot_part_ok(h, &part, bytes, net->n_vocab);
+        if (part.kind == OCT__PART_IMAGE || part.kind == OCT__PART_POINTS) n_fixed += part.len;
+    }
+    return ok && n_rows == h->n_rows && (n_fixed == n_rows || h->n_parts == 0);
+}
+/* Memory for the dialogue of a snapshot. */
+static oct_result oct__snapshot_reserve(oct_session *s, const oct__snapshot *h, oct_error *err) {
+    if (oct__buf_reserve(&s->rows, (size_t)h->n_rows * (size_t)s->model->net.n_embd * sizeof(float)) ||
+        oct__buf_reserve(&s->bytes, (size_t)h->n_bytes) || oct__buf_reserve(&s->parts, (size_t)h->n_parts * sizeof(oct__part)))
+        return oct__fail(err, OCT_E_MEMORY, "out of memory for the %llu rows of a snapshot", (unsigned long long)h->n_rows);
+    return OCT_OK;
+}
+/* Takes over a header that was found good, memory for whose dialogue there is. */
+static void oct__snapshot_take(oct_session *s, const oct__snapshot *h) {
+    s->turn.len = 0;
+    s->heard = false;
+    s->past.rows = s->rows.len = (size_t)h->n_rows * (size_t)s->model->net.n_embd * sizeof(float);
+    s->past.bytes = s->bytes.len = (size_t)h->n_bytes;
+    s->past.parts = s->parts.len = (size_t)h->n_parts * sizeof(oct__part);
+    s->n_past = h->n_past;
+    s->logits_valid = h->logits_valid != 0;
+    s->last = h->last;
+    s->n_generated = h->n_generated;
+    s->end = (oct_end)h->end;
+    s->flushed = h->flushed != 0;
+    s->pass.alpha = h->alpha;
+    s->n_fixed = h->n_fixed;
+    s->answer_from = h->answer_from;
+    s->suffix_from = h->suffix_from;
+    s->suffix_to = h->suffix_to;
+    s->resumed = h->resumed != 0;
+    s->changed = h->changed != 0;
+    s->stale = h->stale != 0;
+    s->stream = h->stream;
+    s->stream.stop = s->style->stop;
 }
 
 OCT_API oct_result oct_session_restore(oct_session *s, const void *src, size_t bytes, oct_error *err) {
     oct__snapshot h;
+    const unsigned char *parts;
     if (!s || !src) return oct__fail(err, OCT_E_ARG, "session or src is NULL");
     if (bytes < sizeof h) return oct__fail(err, OCT_E_FORMAT, "snapshot: %zu bytes, expected at least %zu", bytes, sizeof h);
     memcpy(&h, src, sizeof h);
-    if (memcmp(h.magic, "OCTSNAP1", 8) != 0) return oct__fail(err, OCT_E_FORMAT, "snapshot: not one, or of another version");
+    if (memcmp(h.magic, "OCTSNAP2", 8) != 0) return oct__fail(err, OCT_E_FORMAT, "snapshot: not one, or of another version");
     if (h.model != oct__model_fingerprint(s->model)) return oct__fail(err, OCT_E_FORMAT, "snapshot: made with another model");
     if (h.kv_type != (int32_t)s->desc.kv_type)
         return oct__fail(err, OCT_E_FORMAT, "snapshot: KV type %d, expected %d", (int)h.kv_type, (int)s->desc.kv_type);
     if (h.n_past < 0 || h.n_past > s->desc.n_ctx)
         return oct__fail(err, OCT_E_CONTEXT, "snapshot: %d positions, expected at most %d", (int)h.n_past, s->desc.n_ctx);
-    const size_t want = oct__snapshot_size(s, h.n_past, h.logits_valid != 0);
+    const size_t want = oct__snapshot_size(s, &h);
     if (bytes != want) return oct__fail(err, OCT_E_FORMAT, "snapshot: %zu bytes, expected %zu", bytes, want);
-    const int n_vocab = s->model->net.n_vocab;
-    const bool state_ok = (h.logits_valid == 0 || (h.logits_valid == 1 && h.n_past > 0)) && (h.flushed == 0 || h.flushed == 1) &&
-                          h.last >= -1 && h.last < n_vocab && (h.last < 0 || h.n_past > 0) && h.n_generated >= 0 && h.end >= 0 &&
-                          h.end <= (int32_t)OCT_END_LENGTH && h.alpha >= 0 && oct__stream_valid(&h.stream);
-    bool ids_ok = state_ok;
-    const unsigned char *ids = (const unsigned char *)src + sizeof h, *open = ids + (size_t)h.n_past * sizeof(int32_t);
-    for (int i = 0; ids_ok && i < h.n_past; i++) {
-        const int32_t id = (int32_t)oct__u32(ids + (size_t)i * sizeof(int32_t));
-        ids_ok = id >= -2 && id < n_vocab && open[i] <= 1;
+    unsigned char *p = (unsigned char *)(uintptr_t)src + sizeof h;
+    if (!oct__snapshot_head_ok(s, &h) || !oct__snapshot_body_ok(s, &h, p, &parts))
+        return oct__fail(err, OCT_E_FORMAT, "snapshot: its state contradicts itself");
+    const oct_result r = oct__snapshot_reserve(s, &h, err);
+    if (r) return r;
+    oct__snapshot_take(s, &h);
+    oct__snapshot_copy(s, &p, false);
+    for (uint64_t i = 0; i < h.n_parts; i++) {
+        oct__snapshot_part kept;
+        oct__part part;
+        memcpy(&kept, parts + i * sizeof kept, sizeof kept);
+        memset(&part, 0, sizeof part);
+        part.kind = (int)kept.kind;
+        part.offset = (size_t)kept.offset;
+        part.len = (size_t)kept.len;
+        memcpy(s->parts.data + (size_t)i * sizeof part, &part, sizeof part);
     }
-    if (!ids_ok) return oct__fail(err, OCT_E_FORMAT, "snapshot: its state contradicts itself");
-    oct_feed_clear(s);
-    s->n_past = h.n_past;
-    s->logits_valid = h.logits_valid != 0;
-    s->last = h.last;
-    s->n_generated = h.n_generated;
-    s->end = (oct_end)h.end;
-    s->flushed = h.flushed != 0;
-    s->pass.alpha = h.alpha;
-    h.stream.stop = s->style->stop;
-    s->stream = h.stream;
-    oct__snapshot_copy(s, (unsigned char *)(uintptr_t)ids, false);
+    oct__snapshot_copy_kv(s, (unsigned char *)(uintptr_t)parts + (size_t)h.n_parts * sizeof(oct__snapshot_part), false);
+    if (!oct__session_verbatim(s)) return OCT_OK;
+    s->parts.len = s->bytes.len = 0;                    /* made by a session with a prompt style, for one without */
+    s->past = oct__feed_mark(s);
     return OCT_OK;
 }
 

@@ -216,3 +216,172 @@ TEST(octavius, pictures_of_other_modes) {
         free(got);
     }
 }
+
+/* --- runs of the official model ---------------------------------------------------------------------------- */
+
+enum { OCTA_VOCAB = 483, OCTA_EXPERTS = 4 };
+
+/* The rows of the golden picture; free e->data. */
+static int octa_picture(const octa *o, oct_embeds *e) {
+    size_t bytes = 0;
+    memset(e, 0, sizeof *e);
+    e->model = o->m;
+    e->data = (float *)(void *)golden_file("octavius", ".bin", &bytes);
+    e->n_embd = o->m->net.n_embd;
+    e->n_tokens = (int)(bytes / sizeof(float) / (size_t)e->n_embd);
+    return CHECK(e->data != NULL) && CHECK_INT(e->n_tokens, 25);
+}
+/* Greedy, F32 everywhere. */
+static void octa_desc(oct_session_desc *d, const char *style) {
+    const model_way way = { 0, 1, 0, 1, OCT_KV_F32 };
+    model_desc(d, &way, 512);
+    d->raw = style == NULL;
+    d->prompt_style = style;
+    d->sampling.temperature = -1;
+}
+static oct_session *octa_session(const octa *o, const oct_session_desc *d) {
+    oct_session *s = NULL;
+    oct_error err;
+    err.message[0] = 0;
+    if (oct_session_open(&s, o->m, d, &err)) CHECK_STR(err.message, "");
+    return s;
+}
+/* Takes an answer: its ids into ids [*n], its text into text; how it ended. */
+static oct_end octa_answer(oct_session *s, int most, int32_t *ids, int *n, char *text, size_t cap) {
+    oct_token t;
+    oct_error err;
+    size_t len = 0;
+    *n = 0;
+    memset(&t, 0, sizeof t);
+    text[0] = 0;
+    err.message[0] = 0;
+    while (*n < most && !t.is_end) {
+        if (!CHECK_INT(oct_next(s, &t, &err), OCT_OK)) {
+            CHECK_STR(err.message, "");
+            return OCT_END_NONE;
+        }
+        if (t.id >= 0) ids[(*n)++] = t.id;
+        if (CHECK(len + t.len < cap)) memcpy(text + len, t.text, t.len);
+        text[len += t.len] = 0;
+    }
+    if (*n == most && !t.is_end) return OCT_END_NONE;
+    return t.end;
+}
+static double octa_gate_off(const oct_session *s, const char *want) {
+    int n = 0;
+    const float *gate = oct_session_gate(s, &n);
+    double worst = 0;
+    char *end;
+    if (!CHECK(gate != NULL) || !CHECK_INT(n, OCTA_EXPERTS)) return 1;
+    for (int e = 0; e < n; e++, want = end) worst = fmax(worst, fabs(strtod(want, &end) - (double)gate[e]));
+    return worst;
+}
+
+TEST(octavius, runs_of_the_official_model) {
+    char *at = NULL, *f[8], text[500];
+    int32_t ids[64];
+    oct_embeds picture;
+    octa o;
+    int cases = 0, n = 0;
+    if (!octa_open(&o, OCT_LOAD_ALL) || !octa_picture(&o, &picture)) return;
+    CHECK_STR(o.m->style->name, "bare");
+    for (; octa_line(&o, 'R', &at, f, 7) == 7; cases++) {
+        oct_session_desc d;
+        octa_desc(&d, f[1]);
+        d.system = strcmp(f[2], "-") == 0 ? NULL : f[2];
+        for (int text_first = 0; text_first < 2; text_first++) {
+            oct_session *s = octa_session(&o, &d);
+            if (!s) break;
+            CHECK(oct_session_gate(s, &n) == NULL && n == 0);
+            if (text_first) CHECK_INT(oct_feed_text(s, f[3], NULL), OCT_OK);
+            CHECK_INT(oct_feed_embeds(s, &picture, NULL), OCT_OK);
+            if (!text_first) CHECK_INT(oct_feed_text(s, f[3], NULL), OCT_OK);
+            CHECK_INT(oct_prefill(s, NULL), OCT_OK);
+            const int32_t *rendered = oct_session_tokens(s, &n);
+            CHECK(octa_same(rendered, (size_t)n, f[4], f[1]));
+            CHECK(octa_gate_off(s, f[5]) < 1e-6);
+            octa_answer(s, 16, ids, &n, text, sizeof text);
+            CHECK(octa_same(ids, (size_t)n, f[6], f[1]));
+            oct_session_close(s);
+        }
+    }
+    CHECK_INT(cases, 2);
+    free(picture.data);
+    octa_close(&o);
+}
+
+TEST(octavius, an_answer_that_a_stop_suffix_ends) {
+    char *at = NULL, *f[8], text[500];
+    int32_t ids[64];
+    oct_session_desc d;
+    oct_embeds picture;
+    octa o;
+    int n = 0, n_past = 0;
+    if (!octa_open(&o, OCT_LOAD_ALL) || !octa_picture(&o, &picture) || !CHECK_INT(octa_line(&o, 'E', &at, f, 5), 5)) return;
+    CHECK_INT(o.m->n_stops, 3);
+    CHECK_INT(o.m->max_tokens, 400);
+    octa_desc(&d, "bare");
+    oct_session *s = octa_session(&o, &d);
+    if (s) {
+        CHECK_INT(oct_feed_embeds(s, &picture, NULL), OCT_OK);
+        CHECK_INT(oct_feed_text(s, f[1], NULL), OCT_OK);
+        CHECK_INT(oct_prefill(s, NULL), OCT_OK);
+        const int32_t *rendered = oct_session_tokens(s, &n);
+        CHECK(octa_same(rendered, (size_t)n, f[2], f[1]));
+        CHECK_INT(octa_answer(s, 64, ids, &n, text, sizeof text), OCT_END_STOP);
+        CHECK(octa_same(ids, (size_t)n, f[3], f[1]));
+        CHECK_STR(text, f[4]);                                        /* its last space stays */
+        CHECK_INT(oct_session_position(s), 45 + n - 1);               /* the stop's id comes with the next turn */
+        /* appended to what the cache holds, the ### that the model wrote is the end of its turn */
+        s->desc.keep_gate = 1;
+        CHECK_INT(oct_feed_text(s, "What is it?", NULL), OCT_OK);
+        CHECK_INT(oct_prefill(s, NULL), OCT_OK);
+        rendered = oct_session_tokens(s, &n_past);
+        CHECK(octa_same(rendered + 45 + n - 1, (size_t)(n_past - 45 - n + 1), "272 310 450 377 267 337 461 13 262 436 311 450", "later turn"));
+    }
+    oct_session_close(s);
+    free(picture.data);
+    octa_close(&o);
+}
+
+TEST(octavius, stop_suffixes_of_files) {
+    static const struct { const char *text; oct_result r; int n; } cases[] = {
+        { "1 2", OCT_OK, 2 }, { " 7  9 ", OCT_OK, 2 }, { "0", OCT_OK, 1 }, { "1 2 3 4 5 6 7 8", OCT_OK, 8 },
+        { "1 2 3 4 5 6 7 8 9", OCT_E_FORMAT, 0 }, { "10", OCT_E_FORMAT, 0 }, { "99999999999999999999999999", OCT_E_FORMAT, 0 },
+        { "-1", OCT_E_FORMAT, 0 }, { "1,2", OCT_E_FORMAT, 0 }, { "", OCT_E_FORMAT, 0 }, { "  ", OCT_E_FORMAT, 0 },
+    };
+    oct__suffix s;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (!CHECK_INT(oct__suffix_read(oct__str(cases[i].text), 10, &s, NULL), cases[i].r)) printf("     '%s'\n", cases[i].text);
+        if (!cases[i].r) CHECK_INT(s.n, cases[i].n);
+    }
+    const int32_t ids[] = { 2, 5, 7 };
+    CHECK_INT(oct__suffix_read(oct__str("5 7"), 10, &s, NULL), OCT_OK);
+    CHECK(oct__suffix_ends(&s, 1, ids, 3) && !oct__suffix_ends(&s, 1, ids, 2));
+    CHECK_INT(oct__suffix_read(oct__str("1 2"), 10, &s, NULL), OCT_OK);
+    CHECK(oct__suffix_ends(&s, 1, ids, 1) && !oct__suffix_ends(&s, 3, ids, 1) && !oct__suffix_ends(&s, 1, ids, 2));
+    CHECK_INT(oct__suffix_read(oct__str("1 2 5 7"), 10, &s, NULL), OCT_OK);
+    CHECK(oct__suffix_ends(&s, 1, ids, 3) && !oct__suffix_ends(&s, 1, ids, 1));
+}
+
+/* --- the gate ---------------------------------------------------------------------------------------------- */
+
+TEST(octavius, gates_of_the_official_module) {
+    char *at = NULL, *f[3];
+    int32_t ids[128];
+    oct_session_desc d;
+    octa o;
+    int cases = 0;
+    if (!octa_open(&o, OCT_LOAD_ALL)) return;
+    octa_desc(&d, NULL);
+    oct_session *s = octa_session(&o, &d);
+    for (; s && octa_line(&o, 'G', &at, f, 3) == 3; cases++) {
+        oct_session_reset(s);
+        CHECK_INT(oct_feed_tokens(s, ids, (size_t)octa_ids(f[1], ids, 128), NULL), OCT_OK);
+        CHECK_INT(oct_prefill(s, NULL), OCT_OK);
+        CHECK(octa_gate_off(s, f[2]) < 1e-6);
+    }
+    CHECK_INT(cases, 20);
+    oct_session_close(s);
+    octa_close(&o);
+}
