@@ -352,6 +352,10 @@ typedef struct oct_session_desc {
     void           *router_user;
     int             keep_gate;    /* LoRA experts: non-zero: a new turn leaves the gate as the first one made it, and is appended
                                    * to the cache; see "the gate" below */
+    int             boxes;        /* non-zero: "[" in an answer opens a box, which can only be completed: four numbers from 0 to
+                                   * 1, of at most two decimals, x1 <= x2 and y1 <= y2, "]".  max_tokens or a full context may
+                                   * still end an answer inside a box.  UNSUPPORTED: the vocabulary lacks a token for a digit,
+                                   * ".", "," or "]" by itself */
 } oct_session_desc;
 
 /* How much memory the session would take, before it is opened; nothing is allocated. */
@@ -11476,6 +11480,148 @@ OCT_API int oct_boxes_next(oct_boxes *b, oct_string *text, oct_box *out) {
     }
 }
 
+/* --- constrained boxes: what an answer may go on with ------------------------------------------
+ * In a session that asks for it, "[" opens a box, and from there on only tokens are sampled whose bytes keep it the beginning of
+ * "[x1, y1, x2, y2]".  A number is 0 or 1, or has a point and one or two decimals; a blank may stand after "[" and "," and
+ * before "]".  The second corner is not less than the first: a digit that could not become such a number is refused when it
+ * comes, so every state can be completed, a byte at a time at worst.  A token may close a box and go on with anything, even
+ * with another box. */
+
+enum { OCT__RULE_TEXT, OCT__RULE_OPEN, OCT__RULE_BLANK, OCT__RULE_WHOLE, OCT__RULE_POINT, OCT__RULE_TENTH, OCT__RULE_HUNDREDTH,
+       OCT__RULE_CLOSE };
+typedef struct oct__rule {
+    int place;                     /* after this; TEXT: outside of boxes */
+    int part;                      /* which number, 0 to 3 */
+    int value[4];                  /* in hundredths, as far as they are written */
+} oct__rule;
+
+/* A digit of the number under way, worth `unit` hundredths: the number may still grow by unit - 1. */
+static bool oct__rule_digit(oct__rule *r, char c, int unit) {
+    int *v = &r->value[r->part];
+    if (!oct__box_digit(c) || (unit == 100 && c > '1') || (unit < 100 && *v >= 100 && c != '0')) return false;
+    *v = (unit == 100 ? 0 : *v) + unit * (c - '0');
+    r->place = unit == 100 ? OCT__RULE_WHOLE : unit == 10 ? OCT__RULE_TENTH : OCT__RULE_HUNDREDTH;
+    return r->part < 2 || *v + unit > r->value[r->part - 2];
+}
+/* What ends a number: whether it may end here. */
+static bool oct__rule_end(oct__rule *r, char c) {
+    if (r->part >= 2 && r->value[r->part] < r->value[r->part - 2]) return false;
+    if (r->part < 3) {
+        r->part++;
+        r->place = OCT__RULE_OPEN;
+        return c == ',';
+    }
+    r->place = c == ' ' ? OCT__RULE_CLOSE : OCT__RULE_TEXT;
+    return c == ' ' || c == ']';
+}
+/* One more byte; false: it is not allowed there. */
+static bool oct__rule_byte(oct__rule *r, char c) {
+    switch (r->place) {
+        case OCT__RULE_TEXT:
+            if (c == '[') {
+                r->place = OCT__RULE_OPEN;
+                r->part = 0;
+            }
+            return true;
+        case OCT__RULE_OPEN:
+            if (c != ' ') return oct__rule_digit(r, c, 100);
+            r->place = OCT__RULE_BLANK;
+            return true;
+        case OCT__RULE_BLANK: return oct__rule_digit(r, c, 100);
+        case OCT__RULE_WHOLE:
+            if (c != '.') return oct__rule_end(r, c);
+            r->place = OCT__RULE_POINT;
+            return true;
+        case OCT__RULE_POINT: return oct__rule_digit(r, c, 10);
+        case OCT__RULE_TENTH: return oct__box_digit(c) ? oct__rule_digit(r, c, 1) : oct__rule_end(r, c);
+        case OCT__RULE_HUNDREDTH: return oct__rule_end(r, c);
+        default:
+            r->place = OCT__RULE_TEXT;
+            return c == ']';
+    }
+}
+/* Whether the bytes of a token may come; *r is as it would be then. */
+static bool oct__rule_bytes(oct__rule *r, const char *bytes, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!oct__rule_byte(r, bytes[i])) return false;
+    return true;
+}
+
+/* Whether a rule read from a snapshot may be gone on with. */
+static bool oct__rule_valid(const oct__rule *r) {
+    bool ok = r->place >= OCT__RULE_TEXT && r->place <= OCT__RULE_CLOSE && r->part >= 0 && r->part < 4;
+    for (int i = 0; i < 4; i++) ok = ok && r->value[i] >= 0 && r->value[i] <= 100;
+    return ok;
+}
+
+/* The rule of one session.  Without it, no arrays. */
+typedef struct oct__guard {
+    oct__rule      now;            /* of the answer so far */
+    unsigned char *outside;        /* [n_vocab] 1: never sampled outside of a box */
+    unsigned char *inside;         /* [n_vocab] 1: not now; of the box under way */
+    int32_t       *candidates;     /* [n_candidates] ids that could come in a box somewhere */
+    int            n_candidates;
+} oct__guard;
+
+static void oct__guard_take(oct__arena *a, oct__guard *g, int n_vocab) {
+    g->outside = OCT__TAKE(a, unsigned char, (size_t)n_vocab);
+    g->inside = OCT__TAKE(a, unsigned char, (size_t)n_vocab);
+    g->candidates = OCT__TAKE(a, int32_t, (size_t)n_vocab);
+}
+/* Up to its "]", if it has one, a token of a box is of these. */
+static bool oct__guard_candidate(const char *bytes, int n) {
+    int i = 0;
+    while (i < n && (oct__box_digit(bytes[i]) || bytes[i] == '.' || bytes[i] == ',' || bytes[i] == ' ')) i++;
+    return n > 0 && (i == n || bytes[i] == ']');
+}
+/* The bytes of a token as an answer shows them. */
+static int oct__guard_piece(const oct__vocab *v, int32_t id, char piece[OCT__PIECE_MAX]) {
+    return OCT__MIN(oct__vocab_piece(v, id, false, piece, OCT__PIECE_MAX), OCT__PIECE_MAX);
+}
+/* Every box can be completed if each byte that one consists of is a token by itself. */
+static oct_result oct__guard_check(const oct__vocab *v, const unsigned char *banned, int n_vocab, oct_error *err) {
+    static const char needed[] = "0123456789.,]";
+    char piece[OCT__PIECE_MAX];
+    unsigned found = 0;
+    for (int id = 0; id < n_vocab; id++) {
+        if (banned[id] || oct__guard_piece(v, id, piece) != 1) continue;
+        const char *at = piece[0] ? strchr(needed, piece[0]) : NULL;
+        if (at) found |= 1u << (at - needed);
+    }
+    for (unsigned i = 0; needed[i]; i++)
+        if (!(found >> i & 1u)) return oct__fail(err, OCT_E_UNSUPPORTED, "boxes: the vocabulary has no token for '%c' alone", needed[i]);
+    return OCT_OK;
+}
+static void oct__guard_init(oct__guard *g, const oct__vocab *v, const unsigned char *banned, int n_vocab) {
+    char piece[OCT__PIECE_MAX];
+    g->n_candidates = 0;
+    for (int id = 0; id < n_vocab; id++) {
+        oct__rule r;
+        memset(&r, 0, sizeof r);
+        g->outside[id] = banned[id];
+        if (banned[id]) continue;
+        const int n = oct__guard_piece(v, id, piece);
+        if (!oct__rule_bytes(&r, piece, (size_t)n)) g->outside[id] = 1;
+        if (oct__guard_candidate(piece, n)) g->candidates[g->n_candidates++] = id;
+    }
+}
+/* The tokens that must not come now. */
+static const unsigned char *oct__guard_banned(oct__guard *g, const oct__vocab *v, int n_vocab) {
+    char piece[OCT__PIECE_MAX];
+    if (g->now.place == OCT__RULE_TEXT) return g->outside;
+    memset(g->inside, 1, (size_t)n_vocab);
+    for (int i = 0; i < g->n_candidates; i++) {
+        oct__rule r = g->now;
+        const int n = oct__guard_piece(v, g->candidates[i], piece);
+        g->inside[g->candidates[i]] = !oct__rule_bytes(&r, piece, (size_t)n);
+    }
+    return g->inside;
+}
+static void oct__guard_token(oct__guard *g, const oct__vocab *v, int32_t id) {
+    char piece[OCT__PIECE_MAX];
+    (void)oct__rule_bytes(&g->now, piece, (size_t)oct__guard_piece(v, id, piece));
+}
+
 /* ==========================================================================
  * MARK: - 18. drawing
  * ==========================================================================
@@ -11563,6 +11709,7 @@ struct oct_session {
     float            *lora_h;           /* that, where adapters needed more than the arena has; else NULL */
     oct__kept        *kept;             /* [desc.image_cache] pictures encoded before */
     uint64_t          kept_clock;       /* counts uses of them */
+    oct__guard        guard;            /* desc.boxes */
     oct_session_stats stats;
 };
 
@@ -11907,6 +12054,8 @@ static oct_result oct__session_defaults(oct_session_desc *d, const oct_model *m,
     d->n_batch = OCT__MIN(d->n_batch, d->n_ctx);
     if (d->capacity && m->net.moe.k && !m->net.moe.has_capacity)
         return oct__fail(err, OCT_E_ARG, "capacity: the file has no octavius.moe.capacity_factor");
+    const oct_result r = d->boxes ? oct__guard_check(&m->vocab, m->banned, m->net.n_vocab, err) : OCT_OK;
+    if (r) return r;
     *style = d->raw ? oct__style_find("raw") : d->prompt_style ? oct__style_find(d->prompt_style) : m->style;
     if (!*style) return oct__fail(err, OCT_E_ARG, "prompt_style: '%.60s' is not known", d->prompt_style ? d->prompt_style : "");
     return oct__sampling_check(&d->sampling, err);
@@ -11929,6 +12078,7 @@ static void oct__session_take(oct__arena *a, oct_session *s) {
     s->compute.scratch_bytes = oct__scratch_bytes(OCT__MAX(OCT__MAX(net->n_embd, net->n_out), net->n_ff), net->d_head);
     s->compute.scratch = (unsigned char *)oct__take(a, (size_t)d->n_threads, s->compute.scratch_bytes);
     oct__sampler_take(a, &s->sampler, net->n_vocab);
+    if (d->boxes) oct__guard_take(a, &s->guard, net->n_vocab);
     char *copy = OCT__TAKE(a, char, d->system ? strlen(d->system) : 0);
     s->system.data = d->system ? copy : NULL;
     s->system.len = d->system ? strlen(d->system) : 0;
@@ -11980,6 +12130,7 @@ static void oct__session_setup(oct_session *s) {
     if (s->system.len) memcpy((char *)(uintptr_t)s->system.data, s->desc.system, s->system.len);
     s->desc.system = NULL;                              /* the caller's strings may go */
     s->desc.prompt_style = NULL;
+    if (s->desc.boxes) oct__guard_init(&s->guard, &s->model->vocab, s->model->banned, s->model->net.n_vocab);
     oct_session_reset(s);
 }
 
@@ -12038,8 +12189,18 @@ static void oct__session_answer_reset(oct_session *s) {
     s->n_generated = 0;
     s->end = OCT_END_NONE;
     s->flushed = false;
+    memset(&s->guard.now, 0, sizeof s->guard.now);
     oct__stream_reset(&s->stream, s->style->stop);
     if (s->resumed || s->n_past > s->answer_from) s->stream.after = OCT__AFTER_TEXT;
+}
+/* After a rewind: what the rule knows of the answer that the cache ends in. */
+static void oct__session_guard(oct_session *s) {
+    memset(&s->guard.now, 0, sizeof s->guard.now);
+    if (!s->desc.boxes) return;
+    int from = s->n_past;
+    while (from > 0 && s->open[from - 1]) from--;       /* there the turn ends */
+    for (int i = from + 1; i < s->n_past; i++) oct__guard_token(&s->guard, &s->model->vocab, s->tokens[i]);
+    if (s->last >= 0) oct__guard_token(&s->guard, &s->model->vocab, s->last);
 }
 
 OCT_API void oct_session_reset(oct_session *s) {
@@ -12862,8 +13023,10 @@ OCT_API oct_result oct_next(oct_session *s, oct_token *out, oct_error *err) {
     if (r) return r;
 
     const oct_sampling p = oct__session_sampling(s);
+    const unsigned char *banned = s->model->banned;
+    if (s->desc.boxes) banned = oct__guard_banned(&s->guard, &s->model->vocab, s->model->net.n_vocab);
     const int n_recent = p.penalty_window < 0 ? s->n_past : OCT__MIN(p.penalty_window, s->n_past);
-    const int32_t id = oct__sample(&s->sampler, &p, s->pass.logits, s->model->net.n_vocab, s->model->banned,
+    const int32_t id = oct__sample(&s->sampler, &p, s->pass.logits, s->model->net.n_vocab, banned,
                                    s->tokens + s->n_past - n_recent, n_recent, s->desc.seed, s->n_past);
     if (oct__vocab_is_end(&s->model->vocab, id) || id == s->stop_id) {
         s->end = oct__vocab_is_end(&s->model->vocab, id) ? OCT_END_EOS : OCT_END_STOP;
@@ -12871,6 +13034,7 @@ OCT_API oct_result oct_next(oct_session *s, oct_token *out, oct_error *err) {
     }
     s->last = id;
     s->n_generated++;
+    if (s->desc.boxes) oct__guard_token(&s->guard, &s->model->vocab, id);
     oct_string text = oct__str("");
     const size_t len = oct__stream_piece(&s->stream, &s->model->vocab, id, s->piece);
     if (oct__stream_push(&s->stream, s->piece, len, &text) || oct__session_stops(s, id)) s->end = OCT_END_STOP;
@@ -12947,6 +13111,7 @@ OCT_API oct_result oct_session_rewind(oct_session *s, int n_keep, oct_error *err
     s->n_past = n_keep;
     if (oct__session_verbatim(s) || n_keep < s->answer_from) oct__session_fix(s);
     oct__session_answer_reset(s);
+    oct__session_guard(s);
     return OCT_OK;
 }
 
@@ -12960,6 +13125,7 @@ typedef struct oct__snapshot {
     uint64_t n_rows, n_bytes, n_parts;  /* of the dialogue: rows of pictures, bytes, parts */
     int32_t  kv_type, n_past, logits_valid, last, n_generated, end, flushed, alpha;
     int32_t  n_fixed, answer_from, suffix_from, suffix_to, resumed, changed, stale, unused;
+    oct__rule rule;
     oct__stream stream;
 } oct__snapshot;
 /* A part as it is kept. */
@@ -13000,6 +13166,7 @@ static oct__snapshot oct__snapshot_head(const oct_session *s) {
     h.resumed = s->resumed;
     h.changed = s->changed;
     h.stale = s->stale;
+    h.rule = s->guard.now;
     h.stream = s->stream;
     h.stream.stop = NULL;
     return h;
@@ -13069,7 +13236,7 @@ static bool oct__snapshot_head_ok(const oct_session *s, const oct__snapshot *h) 
     const int n_vocab = s->model->net.n_vocab;
     const int32_t flags[5] = { h->logits_valid, h->flushed, h->resumed, h->changed, h->stale };
     bool ok = h->last >= -1 && h->last < n_vocab && (h->last < 0 || h->n_past > 0) && h->n_generated >= 0 && h->end >= 0 &&
-              h->end <= (int32_t)OCT_END_LENGTH && h->alpha >= 0 && oct__stream_valid(&h->stream);
+              h->end <= (int32_t)OCT_END_LENGTH && h->alpha >= 0 && oct__stream_valid(&h->stream) && oct__rule_valid(&h->rule);
     for (int i = 0; i < 5; i++) ok = ok && (flags[i] == 0 || flags[i] == 1);
     ok = ok && h->n_fixed >= 0 && h->n_fixed <= h->answer_from && h->answer_from <= h->n_past;
     ok = ok && h->suffix_from >= 0 && h->suffix_from <= h->suffix_to && h->suffix_to <= h->n_past;
@@ -13136,6 +13303,7 @@ static void oct__snapshot_take(oct_session *s, const oct__snapshot *h) {
     s->resumed = h->resumed != 0;
     s->changed = h->changed != 0;
     s->stale = h->stale != 0;
+    s->guard.now = h->rule;
     s->stream = h->stream;
     s->stream.stop = s->style->stop;
 }

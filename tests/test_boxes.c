@@ -279,3 +279,243 @@ TEST(boxes, reader_is_reused) {
     for (int i = 0; i <= (int)OCT_DROP_OUTSIDE + 1; i++) CHECK(oct_drop_reason((oct_drop)i) != NULL);
     free(b);
 }
+
+/* --- constrained boxes ------------------------------------------------------------------------------------------- */
+
+/* One number as the rule has it, by another reading than the rule's: its hundredths, or -1.  *n: its bytes. */
+static int rule_number(const char *s, int *n) {
+    static const char *const digits = "0123456789";
+    const int whole = s[0] == '0' || s[0] == '1' ? s[0] - '0' : -1;
+    *n = 1;
+    if (whole < 0 || s[1] != '.') return whole < 0 ? -1 : 100 * whole;
+    const int decimals = (int)strspn(s + 2, digits);
+    *n = 2 + decimals;
+    if (decimals < 1 || decimals > 2) return -1;
+    const int v = 100 * whole + 10 * (s[2] - '0') + (decimals == 2 ? s[3] - '0' : 0);
+    return v <= 100 ? v : -1;
+}
+/* Bytes of the valid box that s begins with; 0: none. */
+static size_t rule_box(const char *s) {
+    const char *p = s;
+    int v[4], n;
+    for (int i = 0; i < 4; i++) {
+        if (*p++ != (i ? ',' : '[')) return 0;
+        if (*p == ' ') p++;
+        v[i] = rule_number(p, &n);
+        if (v[i] < 0) return 0;
+        p += n;
+    }
+    if (*p == ' ') p++;
+    return *p == ']' && v[0] <= v[2] && v[1] <= v[3] ? (size_t)(p + 1 - s) : 0;
+}
+/* Whether every "[" opens a valid box; *n counts them. */
+static int rule_text(const char *s, int *n) {
+    for (*n = 0; (s = strchr(s, '[')) != NULL; ++*n) {
+        const size_t len = rule_box(s);
+        if (len == 0) return 0;
+        s += len;
+    }
+    return 1;
+}
+static int rule_takes(const char *s) {
+    oct__rule r;
+    memset(&r, 0, sizeof r);
+    return oct__rule_bytes(&r, s, strlen(s)) && r.place == OCT__RULE_TEXT;
+}
+
+TEST(boxes, rule_of_pairs) {
+    char s[80];
+    int wrong = 0;
+    for (int a = 0; a <= 110; a++)
+        for (int b = 0; b <= 110; b++) {
+            snprintf(s, sizeof s, "[%d.%02d, 0.5, %d.%02d, 1]", a / 100, a % 100, b / 100, b % 100);
+            wrong += rule_takes(s) != (a <= b && b <= 100);
+            snprintf(s, sizeof s, "[0,%d.%02d,1.0,%d.%02d ]", a / 100, a % 100, b / 100, b % 100);
+            wrong += rule_takes(s) != (a <= b && b <= 100);
+            wrong += rule_takes(s) != (rule_box(s) == strlen(s));
+        }
+    CHECK_INT(wrong, 0);
+    static const char *const bad[] = { "[]", "[[0, 0, 1, 1]", "[a", "[ 0.1, 0.2, 0.3 0.4]", "[  0, 0, 1, 1]", "[0.123, 0, 1, 1]", "[0., 0, 1, 1]",
+                                       "[.5, 0, 1, 1]", "[-0, 0, 1, 1]", "[0, 0, 1]", "[0, 0, 1, 1, 1]", "[00, 0, 1, 1]", "[0 , 0, 1, 1]",
+                                       "[0, 0, 1, 1  ]", "[2, 2, 3, 3]", "[1.01, 0, 1.01, 1]", "[1, 0, 0.99, 1]" };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (!CHECK(!rule_takes(bad[i]))) printf("     %s\n", bad[i]);
+    static const char *const good[] = { "[0, 0, 1, 1]", "[0.5,0.25,0.5,0.25]", "[ 0.1, 0.2, 0.3, 0.4 ]", "x] [1.0, 1.00, 1, 1] and [0,0,0,0]" };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        if (!CHECK(rule_takes(good[i]))) printf("     %s\n", good[i]);
+}
+/* Every state that bytes can lead to can be completed, and is what an exhaustive look says. */
+TEST(boxes, rule_never_stuck) {
+    unsigned long long seed = 3;
+    static const char bytes[] = "0123456789., ]";
+    for (int round = 0; round < 6000; round++) {
+        oct__rule r;
+        char s[64] = "[";
+        int n = 1;
+        memset(&r, 0, sizeof r);
+        (void)oct__rule_byte(&r, '[');
+        while (r.place != OCT__RULE_TEXT && n < 60) {
+            char can[16];
+            int n_can = 0;
+            for (int i = 0; bytes[i]; i++) {
+                oct__rule next = r;
+                if (oct__rule_byte(&next, bytes[i]) && bytes[i] != ' ') can[n_can++] = bytes[i];
+            }
+            if (!CHECK(n_can > 0)) return;
+            s[n] = can[test_random(&seed) % (unsigned)n_can];
+            (void)oct__rule_byte(&r, s[n++]);
+        }
+        s[n] = 0;
+        if (!CHECK(rule_box(s) == (size_t)n && oct__rule_valid(&r))) {
+            printf("     %s\n", s);
+            return;
+        }
+    }
+}
+
+/* A session of a tiny random model at temperature 1, in whose prompt stands what boxes are made of: a negative penalty then
+ * makes such tokens likely. */
+static oct_session *rule_session(const model_kit *k, uint64_t seed, float temperature, int boxes) {
+    oct_session *s = NULL;
+    oct_session_desc d;
+    oct_error err;
+    memset(&d, 0, sizeof d);
+    memset(&err, 0, sizeof err);
+    d.n_ctx = 400;
+    d.n_threads = 1;
+    d.raw = 1;
+    d.seed = seed;
+    d.boxes = boxes;
+    d.sampling.temperature = temperature;
+    d.sampling.presence_penalty = -5.0f;
+    d.sampling.penalty_window = -1;
+    if (!CHECK_INT(oct_session_open(&s, k->m, &d, &err), OCT_OK)) CHECK_STR(err.message, "");
+    if (s) CHECK_INT(oct_feed_text(s, "[0.12, 0.57, 0.89, 1.0] [3, 4] ab", &err), OCT_OK);
+    return s;
+}
+/* Goes on until `least` tokens have come and no box is open. */
+static int rule_answer(oct_session *s, int least, char *text, size_t cap) {
+    oct_token t;
+    size_t len = 0;
+    int n = 0;
+    memset(&t, 0, sizeof t);
+    while ((n < least || (s->desc.boxes && s->guard.now.place != OCT__RULE_TEXT)) && !oct_next(s, &t, NULL) && !t.is_end && len + t.len < cap) {
+        memcpy(text + len, t.text, t.len);
+        len += t.len;
+        n++;
+    }
+    text[len] = 0;
+    return n;
+}
+static void rule_of_model(const char *name) {
+    model_kit k;
+    const int seeds = test_quick() ? 12 : 48;
+    int all = 0, broken = 0;
+    static char text[4096], again[4096];
+    if (!model_open(&k, synth_find(name), SYNTH_F32)) return;
+    for (uint64_t seed = 0; seed < (uint64_t)seeds; seed++) {
+        int n = 0;
+        oct_session *s = rule_session(&k, seed, seed == 0 ? -1.0f : 1.0f, 1);
+        if (!s) break;
+        const int n_tokens = rule_answer(s, 50, text, sizeof text);
+        if (!CHECK(rule_text(text, &n))) printf("     seed %d: %s\n", (int)seed, text);
+        all += n;
+        if (seed < 3) {                                    /* the same, wherever it is taken up again inside a box */
+            oct_session *b = rule_session(&k, seed, seed == 0 ? -1.0f : 1.0f, 1);
+            char *shot = (char *)malloc(1 << 22);
+            int stop = 0, mid = 0;
+            oct_token t;
+            size_t len = 0;
+            for (; b && stop < n_tokens && (stop < 20 || mid < 3); stop++) {
+                if (oct_next(b, &t, NULL) || t.is_end) break;
+                memcpy(again + len, t.text, t.len);
+                len += t.len;
+                mid = b->guard.now.place != OCT__RULE_TEXT ? mid + 1 : 0;
+            }
+            if (b && CHECK(oct_session_snapshot_bytes(b) <= 1 << 22) && CHECK_INT(oct_session_snapshot(b, shot, 1 << 22, NULL), OCT_OK)) {
+                oct_session *c = rule_session(&k, seed, seed == 0 ? -1.0f : 1.0f, 1);
+                CHECK_INT(oct_session_restore(c, shot, oct_session_snapshot_bytes(b), NULL), OCT_OK);
+                CHECK(memcmp(&c->guard.now, &b->guard.now, sizeof c->guard.now) == 0);
+                (void)rule_answer(c, n_tokens - stop, again + len, sizeof again - len);
+                CHECK_STR(again, text);
+                oct_session_close(c);
+            }
+            if (b && mid) {                                /* a rewind knows where it stands, too */
+                CHECK_INT(oct_session_rewind(b, oct_session_position(b), NULL), OCT_OK);
+                CHECK(b->guard.now.place != OCT__RULE_TEXT);
+            }
+            free(shot);
+            oct_session_close(b);
+        }
+        oct_session_close(s);
+        s = rule_session(&k, seed, 1.0f, 0);               /* without the rule they break */
+        if (s) (void)rule_answer(s, 50, text, sizeof text);
+        if (s && !rule_text(text, &n)) broken++;
+        oct_session_close(s);
+    }
+    if (!CHECK(all >= seeds / 2 && broken >= seeds / 3)) printf("     %s: %d boxes, %d answers broken without the rule\n", name, all, broken);
+    model_close(&k);
+}
+TEST(boxes, always_completed_spm) { rule_of_model("tiny-llama"); }
+TEST(boxes, always_completed_bpe) { rule_of_model("tiny-qwen"); }
+
+/* Vocabularies of real models: tokens of several bytes, such as "]." and " [", drawn at random from what is allowed. */
+static void rule_of_vocabulary(const char *path) {
+    oct_model *m = NULL;
+    oct_model_desc d;
+    oct_error err;
+    unsigned long long seed = 9;
+    char text[256], piece[OCT__PIECE_MAX];
+    oct__guard g;
+    memset(&d, 0, sizeof d);
+    memset(&err, 0, sizeof err);
+    d.load = OCT_LOAD_VOCAB;
+    if (!CHECK_INT(oct_model_open(&m, path, &d, &err), OCT_OK)) return;
+    const int n_vocab = m->vocab.n_tokens;
+    unsigned char *banned = (unsigned char *)calloc((size_t)n_vocab, 1);
+    memset(&g, 0, sizeof g);
+    g.outside = (unsigned char *)malloc((size_t)n_vocab);
+    g.inside = (unsigned char *)malloc((size_t)n_vocab);
+    g.candidates = (int32_t *)malloc((size_t)n_vocab * sizeof(int32_t));
+    for (int i = 0; i < n_vocab; i++) banned[i] = !oct__vocab_is_real(&m->vocab, i);
+    if (!CHECK_INT(oct__guard_check(&m->vocab, banned, n_vocab, &err), OCT_OK)) CHECK_STR(err.message, "");
+    oct__guard_init(&g, &m->vocab, banned, n_vocab);
+    CHECK(g.n_candidates > 13 && g.n_candidates < n_vocab / 4);
+    int n_outside = 0, boxes = 0, last = -1;
+    for (int i = 0; i < n_vocab; i++) n_outside += g.outside[i] && !banned[i];
+    for (int round = 0; round < 60; round++) {
+        memset(&g.now, 0, sizeof g.now);
+        strcpy(text, "[");
+        (void)oct__rule_byte(&g.now, '[');
+        for (int i = 0; i < 60 && g.now.place != OCT__RULE_TEXT; i++) {
+            const unsigned char *no = oct__guard_banned(&g, &m->vocab, n_vocab);
+            int n_can = 0;
+            for (int id = 0; id < n_vocab; id++) n_can += !no[id];
+            if (!CHECK(n_can > 0)) return;
+            int pick = (int)(test_random(&seed) % (unsigned)n_can), id = 0;
+            while (no[id] || pick-- > 0) id++;
+            const int n = oct__guard_piece(&m->vocab, id, piece);
+            if (!CHECK(strlen(text) + (size_t)n < sizeof text)) return;
+            strncat(text, piece, (size_t)n);
+            oct__guard_token(&g, &m->vocab, id);
+            last = id;
+        }
+        if (!CHECK(rule_box(text) > 0)) printf("     %s: %s\n", path, text);
+        boxes += last >= 0;
+    }
+    CHECK_INT(boxes, 60);
+    CHECK(n_outside > 0);                                  /* tokens such as "[]" and "[a" */
+    free(g.candidates);
+    free(g.inside);
+    free(g.outside);
+    free(banned);
+    oct_model_close(m);
+}
+TEST(boxes, rule_of_vocabularies) {
+    static const char *const names[] = { "vocab/ggml-vocab-llama-spm.gguf", "vocab/ggml-vocab-llama-bpe.gguf", "vocab/ggml-vocab-qwen2.gguf" };
+    for (int i = 0; i < 3; i++) {
+        const char *path = test_data(names[i]);
+        if (!path) return;
+        rule_of_vocabulary(path);
+    }
+}
