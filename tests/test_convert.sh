@@ -69,15 +69,18 @@ near() {                                 # two arrays of n bytes: within 1e-4 of
     paste "$dir/a" "$dir/b" | awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > m) m = d; v = $2 < 0 ? -$2 : $2; if (v > top) top = v }
                                    END { exit !(NR > 0 && top > 0 && m <= 1e-4 * top) }'
 }
-logits() {
-    "$B/octavius-inspect" logits "$1" --ids 1,5,9,17,30,3,2,11 --kv f32 --exact -o "$dir/l.npy" 2> "$dir/err" && near "$dir/l.npy" "$data/logits.npy" 1024
+logits() {                               # file, folder with those of transformers
+    "$B/octavius-inspect" logits "$1" --ids 1,5,9,17,30,3,2,11 --kv f32 --exact -o "$dir/l.npy" 2> "$dir/err" &&
+        near "$dir/l.npy" "$2/logits.npy" 1024
 }
+listed() { "$B/octavius-inspect" "$dir/$1.gguf" > "$dir/$1.list" 2> "$dir/err"; }
+has() { grep -q -- "$2" "$dir/$1.list"; }
 
 # --- containers --------------------------------------------------------------------------------
 folder plain "$data/plain.safetensors" model.safetensors
 run "$dir/plain" --type f32 --set general.name=tiny -o "$dir/plain.gguf"
 ok safetensors code 0
-ok logits_are_those_of_transformers logits "$dir/plain.gguf"
+ok logits_are_those_of_transformers logits "$dir/plain.gguf" "$data"
 for kind in zip deflated stream nested; do
     folder $kind "$data/$kind.bin" pytorch_model.bin
     run "$dir/$kind" --type f32 --set general.name=tiny -o "$dir/$kind.gguf"
@@ -101,6 +104,40 @@ ok tensor_type grep -q 'ffn_up.weight *BF16' "$dir/out"
 ok norms_stay_f32 grep -q 'attn_norm.weight *F32' "$dir/out"
 run "$dir/plain" -o "$dir/none/x.gguf"
 ok unwritable code 1
+
+# --- layouts and settings ------------------------------------------------------------------------
+mkdir "$dir/phi"
+cp "$data/phi-first/config.json" "$data/phi-first/pytorch_model.bin" "$data/tokenizer.model" "$dir/phi"
+run "$dir/phi" --type f32 -o "$dir/phi.gguf"
+ok phi_as_first_published code 0
+ok phi_logits logits "$dir/phi.gguf" "$data/phi-first"
+setting() {                              # name, a member of config.json
+    folder "$1" "$data/plain.safetensors" model.safetensors
+    sed "s/\"rope_theta\": 10000.0/\"rope_theta\": 10000.0, $2/" "$data/config.json" > "$dir/$1/config.json"
+}
+setting yarn '"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "attention_factor": 2.2772588722239782}'
+run "$dir/yarn" --type f32 -o "$dir/yarn.gguf"
+ok yarn listed yarn
+ok yarn_length has yarn 'rope.scaling.original_context_length .*16'
+ok yarn_gain has yarn 'rope.scaling.attn_factor .*  2$'
+setting llama3 '"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 32}'
+run "$dir/llama3" --type f32 -o "$dir/llama3.gguf"
+ok llama3 listed llama3
+ok llama3_divisors has llama3 'rope_freqs.weight *F32 *\[4\]'
+setting dynamic '"rope_scaling": {"type": "dynamic", "factor": 2.0}'
+fault rope_dynamic 3 "type 'dynamic'" "$dir/dynamic"
+setting mscale '"rope_scaling": {"type": "yarn", "factor": 4.0, "mscale": 1.0}'
+fault rope_mscale 3 'rope_scaling.mscale' "$dir/mscale"
+echo '{"do_sample": true, "top_p": 0.8, "repetition_penalty": 1.1}' > "$dir/plain/generation_config.json"
+run "$dir/plain" --type f32 --force --set octavius.sampling.top_p=0.7 -o "$dir/sampling.gguf"
+ok sampling listed sampling
+ok sampling_default has sampling 'octavius.sampling.top_k .* 50$'
+ok sampling_set has sampling 'octavius.sampling.top_p .* 0.7$'
+ok sampling_penalty has sampling 'octavius.sampling.penalty_repeat .* 1.1$'
+echo '{"temperature": 0.3}' > "$dir/plain/generation_config.json"
+run "$dir/plain" --type f32 --force -o "$dir/sampling.gguf"
+ok greedy listed sampling
+ok greedy_says_nothing [ "$(grep -c octavius.sampling "$dir/sampling.list")" -eq 0 ]
 
 # --- the command line ----------------------------------------------------------------------------
 fault usage_nothing 2 'which checkpoint'
@@ -186,8 +223,6 @@ $(grep "^$1 " "$data/sums.txt")
 EOF
     [ -n "$bytes" ] && [ "$(tail -c "$bytes" "$2" | sha256sum | cut -d' ' -f1)" = "$sum" ]
 }
-listed() { "$B/octavius-inspect" "$dir/$1.gguf" > "$dir/$1.list" 2> "$dir/err"; }
-has() { grep -q -- "$2" "$dir/$1.list"; }
 program=$(cd "$B" && pwd)/octavius-convert
 for case in octavius octavius-bare pointbert 3detr-m; do
     convert_case "$data/$case" --type f32 -o "$dir/$case.gguf"

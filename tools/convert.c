@@ -121,6 +121,7 @@ typedef struct made {
     int                 heads;     /* not 0: rows of queries or keys whose rotary halves become neighbours */
     int64_t             stored;    /* not 0: rows of the checkpoint's matrix that are taken; those behind are `mean` */
     const float        *mean;      /* [ne[0]] */
+    const float        *given;     /* not NULL: its only row, which no file has */
     checkpoint_tensor  *fold[FOLD_PARTS];      /* of a batch norm; [0] NULL: none */
     bool                biasless;  /* what is folded had no bias before; its part is the norm's */
     int                 n_dims, type;
@@ -157,17 +158,22 @@ static made *made_find(const job *j, const char *name) {
         if (strcmp(j->all[i].name, name) == 0) return &j->all[i];
     return NULL;
 }
-static oct_result made_add(job *j, const char *name, int part, bool stacked, checkpoint_tensor *t) {
+/* The one of that name, new where there was none; NULL: no memory. */
+static made *made_named(job *j, const char *name) {
     made *m = made_find(j, name);
-    if (!m) {
-        void *all = j->all;
-        if (pool_grow(&j->p, &all, j->n, &j->cap, sizeof *j->all)) return memory(j);
-        j->all = (made *)all;
-        m = &j->all[j->n++];
-        memset(m, 0, sizeof *m);
-        snprintf(m->name, sizeof m->name, "%s", name);
-        m->stacked = stacked;
-    }
+    void *all = j->all;
+    if (m) return m;
+    if (pool_grow(&j->p, &all, j->n, &j->cap, sizeof *j->all)) return NULL;
+    j->all = (made *)all;
+    m = &j->all[j->n++];
+    memset(m, 0, sizeof *m);
+    snprintf(m->name, sizeof m->name, "%s", name);
+    return m;
+}
+static oct_result made_add(job *j, const char *name, int part, bool stacked, checkpoint_tensor *t) {
+    made *m = made_named(j, name);
+    if (!m) return memory(j);
+    if (!m->n_parts) m->stacked = stacked;
     while (m->cap <= (size_t)part) {
         void *parts = m->parts;
         if (pool_grow(&j->p, &parts, m->cap, &m->cap, sizeof *m->parts)) return memory(j);
@@ -297,6 +303,14 @@ static const rule text_rules[] = { { "model.embed_tokens.weight", "token_embd.we
                                    { "model.layers.#.mlp.fc2.*", "blk.#.ffn_down.*" },
                                    { "transformer.h.#.ln_1.*", "blk.#.attn_norm.*" },
                                    { "transformer.h.#.ln_2.*", "blk.#.ffn_norm.*" },
+                                   { "transformer.embd.wte.weight", "token_embd.weight" }, /* Phi-2 before transformers had it */
+                                   { "transformer.h.#.ln.*", "blk.#.attn_norm.*" },
+                                   { "transformer.h.#.mixer.Wqkv.*", "blk.#.attn_qkv.*" },
+                                   { "transformer.h.#.mixer.out_proj.*", "blk.#.attn_output.*" },
+                                   { "transformer.h.#.mlp.fc1.*", "blk.#.ffn_up.*" },
+                                   { "transformer.h.#.mlp.fc2.*", "blk.#.ffn_down.*" },
+                                   { "lm_head.ln.*", "output_norm.*" },
+                                   { "lm_head.linear.*", "output.*" },
                                    { "transformer.h.#.attn.c_attn.*", "blk.#.attn_qkv.*" },
                                    { "transformer.h.#.attn.c_proj.*", "blk.#.attn_output.*" },
                                    { "transformer.h.#.mlp.w2.*", "blk.#.ffn_gate.*" },
@@ -474,6 +488,14 @@ static oct_result want_shape(job *j, const checkpoint_tensor *t, int n, const si
                 : oct__fail(&j->err, OCT_E_FORMAT, "%s: tensor '%.*s': shape %s, expected %s", t->file->path, OCT__S(t->name),
                             shape_text(t->n_dims, t->shape, is), shape_text(n, wanted, should));
 }
+static oct_result want_next(job *j, made *m) {
+    void *order = j->order;
+    m->wanted = true;
+    if (pool_grow(&j->p, &order, j->n_order, &j->order_cap, sizeof *j->order)) return memory(j);
+    j->order = (made **)order;
+    j->order[j->n_order++] = m;
+    return OCT_OK;
+}
 static oct_result want_n(job *j, const char *name, int flags, int64_t parts, int n, const int64_t *shape) {
     made *m = made_find(j, name);
     char should[128];
@@ -501,12 +523,7 @@ static oct_result want_n(job *j, const char *name, int flags, int64_t parts, int
     m->n_dims = n + (parts > 0);
     if (parts) m->ne[n] = parts;
     for (int i = m->n_dims; i < 4; i++) m->ne[i] = 1;
-    m->wanted = true;
-    void *order = j->order;
-    if (pool_grow(&j->p, &order, j->n_order, &j->order_cap, sizeof *j->order)) return memory(j);
-    j->order = (made **)order;
-    j->order[j->n_order++] = m;
-    return OCT_OK;
+    return want_next(j, m);
 }
 static oct_result want(job *j, const char *name, int flags, int64_t rows, int64_t cols) {
     const int64_t shape[2] = { rows, cols };
@@ -635,7 +652,8 @@ static const struct { const char *type, *arch, *style; } families[] = {
     { "moe_llava_llama", "llama", "vicuna_v1" }, { "llava_llama", "llama", "vicuna_v1" }, { "llava", "llama", "vicuna_v1" },
     { "moe_llava_mistral", "llama", "mistral" }, { "llava_mistral", "llama", "mistral" },
     { "moe_llava_qwen1_5", "qwen2", "qwen" }, { "llava_qwen1_5", "qwen2", "qwen" },
-    { "llama", "llama", NULL }, { "mistral", "llama", NULL }, { "phi", "phi2", NULL }, { "stablelm", "stablelm", NULL },
+    { "llama", "llama", NULL }, { "mistral", "llama", NULL }, { "phi", "phi2", NULL },
+    { "phi-msft", "phi2", NULL }, { "stablelm", "stablelm", NULL },
     { "stablelm_epoch", "stablelm", NULL }, { "qwen", "qwen", NULL }, { "qwen2", "qwen2", NULL } };
 
 static bool is(const job *j, const char *arch) { return strcmp(j->arch, arch) == 0; }
@@ -687,11 +705,12 @@ static oct_result read_sizes(job *j) {
     if (j->n_vocab < 1 || j->n_vocab > VOCAB_MAX)
         return oct__fail(&j->err, OCT_E_FORMAT, "%s: no token embeddings, or %lld rows of them", j->folder,
                          (long long)j->n_vocab);
+    const int64_t up = rows_of(j, is(j, "phi2") ? "blk.0.ffn_up.weight" : "blk.0.ffn_gate.weight", 0, 0);
     if ((r = read_size(j, c, "hidden_size", rows_of(j, "token_embd.weight", 1, 0), &j->n_embd)) != OCT_OK ||
         (r = read_size(j, c, "num_hidden_layers", count_layers(j, "blk."), &j->n_layer)) != OCT_OK ||
-        (r = read_size(j, c, "num_attention_heads", j->n_embd / 128, &j->n_head)) != OCT_OK ||
-        (r = read_size(j, c, "num_key_value_heads", j->n_head, &j->n_kv)) != OCT_OK ||
-        (r = read_size(j, c, "intermediate_size", rows_of(j, "blk.0.ffn_gate.weight", 0, 0), &j->n_ff)) != OCT_OK)
+        (r = read_size(j, c, "num_attention_heads", json_int(json_get(c, "n_head"), j->n_embd / 128), &j->n_head)) != OCT_OK ||
+        (r = read_size(j, c, "num_key_value_heads", json_int(json_get(c, "n_head_kv"), j->n_head), &j->n_kv)) != OCT_OK ||
+        (r = read_size(j, c, "intermediate_size", up, &j->n_ff)) != OCT_OK)
         return r;
     if (j->n_layer > 1024)
         return oct__fail(&j->err, OCT_E_LIMIT, "%s: %lld layers, expected at most 1024", j->folder, (long long)j->n_layer);
@@ -741,7 +760,9 @@ static oct_result want_ffn(job *j, int64_t i) {
     return r;
 }
 static oct_result want_layer(job *j, int64_t i) {
-    const bool phi = is(j, "phi2"), stable = is(j, "stablelm"), fused = is(j, "qwen");
+    char joined[64];
+    snprintf(joined, sizeof joined, "blk.%lld.attn_qkv.weight", (long long)i);
+    const bool phi = is(j, "phi2"), stable = is(j, "stablelm"), fused = is(j, "qwen") || (phi && made_find(j, joined));
     const int64_t d = j->n_embd, kv = j->n_kv * j->d_head;
     const int norm = phi ? 0 : stable ? MAY_BIAS : NO_BIAS, qkv = phi || is(j, "qwen2") ? 0 : MAY_BIAS;
     oct_result r = want_at(j, "blk", i, "attn_norm", norm, 0, d, 0);
@@ -824,21 +845,67 @@ static oct_result write_sampling(job *j) {
     }
     return penalty > 0.0 && (penalty < 1.0 || penalty > 1.0) ? key_f32(j, "octavius.sampling.penalty_repeat", penalty) : OCT_OK;
 }
-/* Positions stretched in long-context variants. */
-static oct_result write_rope_scaling(job *j) {
+/* --- positions stretched in long-context variants ------------------------------------------------------------------------ */
+
+/* Llama 3: slow waves are stretched, quick ones not, by divisors of the frequencies, which GGUF keeps as a tensor. */
+static oct_result rope_divisors(job *j, const json *s, double theta, int64_t n_rot) {
+    const double factor = json_real(json_get(s, "factor"), 8.0), low = json_real(json_get(s, "low_freq_factor"), 1.0),
+                 high = json_real(json_get(s, "high_freq_factor"), 4.0),
+                 length = json_real(json_get(s, "original_max_position_embeddings"), 8192.0);
+    made *m = made_find(j, "rope_freqs.weight");
+    float *v = POOL_NEW(&j->p, float, (size_t)n_rot / 2);
+    if (!m || !v) return memory(j);
+    if (!(factor > 0.0) || !(high > low) || !(length > 0.0))
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: config.json: rope_scaling: impossible numbers", j->folder);
+    for (int64_t i = 0; i < n_rot / 2; i++) {
+        const double turns = length * pow(theta, -2.0 * (double)i / (double)n_rot) / (2.0 * 3.14159265358979323846);
+        double share = (turns - low) / (high - low);       /* of the frequency as it was */
+        share = share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share;
+        v[i] = (float)(1.0 / ((1.0 - share) / factor + share));
+    }
+    m->given = v;
+    m->n_dims = 1;
+    m->ne[0] = n_rot / 2;
+    m->ne[1] = m->ne[2] = m->ne[3] = 1;
+    return want_next(j, m);
+}
+/* transformers' attention_factor is the whole of what llama.cpp splits in two. */
+static oct_result rope_yarn(job *j, const json *s) {
+    static const char *const others[] = { "mscale", "mscale_all_dim" };
+    const double factor = json_real(json_get(s, "factor"), 1.0), usual = factor > 1.0 ? 1.0 + 0.1 * log(factor) : 1.0,
+                 gain = json_real(json_get(s, "attention_factor"), usual);
+    const json *length = json_get(s, "original_max_position_embeddings");
+    oct_result r;
+    for (int i = 0; i < 2; i++)
+        if (json_get(s, others[i]))
+            return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling.%s", j->folder, others[i]);
+    if (!json_true(json_get(s, "truncate"), true))
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling.truncate false", j->folder);
+    if ((length && (r = key_arch(j, "rope.scaling.original_context_length", json_int(length, -1))) != OCT_OK) ||
+        (fabs(gain / usual - 1.0) > 1e-6 && (r = key_arch_f32(j, "rope.scaling.attn_factor", gain / usual)) != OCT_OK) ||
+        (r = key_arch_f32(j, "rope.scaling.yarn_beta_fast", json_real(json_get(s, "beta_fast"), 32.0))) != OCT_OK)
+        return r;
+    return key_arch_f32(j, "rope.scaling.yarn_beta_slow", json_real(json_get(s, "beta_slow"), 1.0));
+}
+static oct_result write_rope_scaling(job *j, double theta, int64_t n_rot) {
     const json *s = json_get(j->text, "rope_scaling"), *kind;
     char key[64];
     if (!s) s = json_get(j->text, "rope_parameters");
-    kind = json_get(s, "type");
-    const oct_string type = json_text(kind ? kind : json_get(s, "rope_type"), "default");
+    kind = json_get(s, "rope_type");
+    const oct_string type = json_text(kind ? kind : json_get(s, "type"), "default");
     if (oct__str_is(type, "default")) return OCT_OK;
-    if (!oct__str_is(type, "linear"))
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling of type '%.*s', expected linear", j->folder,
-                         OCT__S(type));
+    if (oct__str_is(type, "llama3")) return rope_divisors(j, s, theta, n_rot);
+    if (!oct__str_is(type, "linear") && !oct__str_is(type, "yarn"))
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling of type '%.*s', expected linear, yarn or llama3",
+                         j->folder, OCT__S(type));
     snprintf(key, sizeof key, "%s.rope.scaling.type", j->arch);
-    const oct_result r = key_text(j, key, "linear");
-    return r ? r : key_arch_f32(j, "rope.scaling.factor", json_real(json_get(s, "factor"), 1.0));
+    gw_strn(&j->o.head, key, type.data, type.len);
+    const oct_result r = key_arch_f32(j, "rope.scaling.factor", json_real(json_get(s, "factor"), 1.0));
+    return r || !oct__str_is(type, "yarn") ? r : rope_yarn(j, s);
 }
+
+/* --- the whole of it ------------------------------------------------------------------------------------------------------ */
+
 static oct_result write_text_keys(job *j) {
     const json *c = j->text;
     const bool norms = is(j, "phi2") || is(j, "stablelm");
@@ -847,24 +914,25 @@ static oct_result write_text_keys(job *j) {
     const double stated =
         json_real(json_get(rope, "partial_rotary_factor"), first_real(c, "partial_rotary_factor", "rope_pct", -1.0));
     const double share = is(j, "phi2") ? stated < 0.0 ? 0.5 : stated : is(j, "stablelm") ? stated < 0.0 ? 0.25 : stated : 1.0;
+    const int64_t n_rot = json_int(json_get(c, "rotary_dim"), (int64_t)(share * (double)j->d_head));
     char key[64];
     oct_result r;
     if ((r = key_arch(j, "context_length",
-                      json_int(json_get(c, "max_position_embeddings"), json_int(json_get(c, "seq_length"), 2048)))) != OCT_OK ||
+                      json_int(json_get(c, "max_position_embeddings"), json_int(json_get(c, is(j, "phi2") ? "n_positions" : "seq_length"), 2048)))) != OCT_OK ||
         (r = key_arch(j, "embedding_length", j->n_embd)) != OCT_OK || (r = key_arch(j, "block_count", j->n_layer)) != OCT_OK ||
         (r = key_arch(j, "feed_forward_length", j->n_ff)) != OCT_OK ||
         (r = key_arch(j, "attention.head_count", j->n_head)) != OCT_OK ||
         (r = key_arch(j, "attention.head_count_kv", j->n_kv)) != OCT_OK ||
         (r = key_arch_f32(j, "rope.freq_base", theta)) != OCT_OK ||
-        (r = key_arch(j, "rope.dimension_count", (int64_t)(share * (double)j->d_head))) != OCT_OK)
+        (r = key_arch(j, "rope.dimension_count", n_rot)) != OCT_OK)
         return r;
-    if (norms) r = key_arch_f32(j, "attention.layer_norm_epsilon", first_real(c, "norm_eps", "layer_norm_eps", 1e-5));
+    if (norms) r = key_arch_f32(j, "attention.layer_norm_epsilon", first_real(c, "norm_eps", "layer_norm_eps", json_real(json_get(c, "layer_norm_epsilon"), 1e-5)));
     else r = key_arch_f32(j, "attention.layer_norm_rms_epsilon", first_real(c, "rms_norm_eps", "layer_norm_epsilon", 1e-6));
     snprintf(key, sizeof key, "%s.use_parallel_residual", j->arch);
     if (is(j, "stablelm")) gw_bool(&j->o.head, key, 0);
     if (!r && is(j, "qwen") && json_true(json_get(c, "use_dynamic_ntk"), false))
         r = key_u32(j, "octavius.native_length", json_int(json_get(c, "seq_length"), 8192));
-    if (!r) r = write_rope_scaling(j);
+    if (!r) r = write_rope_scaling(j, theta, n_rot);
     if (!r) r = write_moe_keys(j);
     if (!r) r = write_sampling(j);
     return !r && j->style ? key_text(j, "octavius.prompt_style", j->style) : r;
@@ -1237,6 +1305,8 @@ static int read_folded(const made *m, size_t row, float *out) {
 static int read_row(void *user, int64_t row, float *out) {
     const made *m = (const made *)user;
     const size_t cols = (size_t)m->ne[0];
+    if (m->given) memcpy(out, m->given, cols * sizeof *out);
+    if (m->given) return 0;
     if (m->fold[0]) return read_folded(m, (size_t)row, out);
     if (m->heads && m->n_dims == 1) {                      /* a bias: its numbers are the rows */
         const size_t d = cols / (size_t)m->heads;
@@ -1376,6 +1446,7 @@ static oct_result convert_place(job *j) {
         (j->a.vision && (r = place_tower(j)) != OCT_OK) || (j->a.detector && (r = detector_place(j)) != OCT_OK) ||
         (j->a.encoder && (r = encoder_place(j)) != OCT_OK))
         return r;
+    if (j->arch && !made_named(j, "rope_freqs.weight")) return memory(j);          /* for what no file has */
     return j->arch ? read_words(j) : OCT_OK;
 }
 static oct_result convert_parts(job *j) {

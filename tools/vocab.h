@@ -372,17 +372,41 @@ static inline oct_result vocab_added(vocab *v, const json *added, oct_error *err
     }
     return OCT_OK;
 }
-/* SentencePiece's BPE in tokenizer.json: pieces stand in the order in which they are merged, so the id makes the score. */
-static inline void vocab_json_pieces(vocab *v, const json *model) {
+/* SentencePiece's BPE in tokenizer.json: the first merge that makes a piece gives its score; what none makes is never merged. */
+static inline oct_result vocab_json_scores(vocab *v, oct_error *err) {
+    names ids;
+    if (names_open(&ids, v->p, v->n)) return vocab_memory(v, err);
+    for (size_t i = 0; i < v->n; i++) {
+        v->scores[i] = -1e9f;
+        if (v->tokens[i].data) (void)names_add(&ids, v->tokens[i], (uint32_t)i);
+    }
+    for (size_t i = 0; i < v->n_merges; i++) {
+        const oct_string m = v->merges[i];
+        const char *space = (const char *)memchr(m.data, ' ', m.len);
+        char piece[VOCAB_TOKEN];
+        const size_t left = (size_t)(space - m.data), right = m.len - left - 1;
+        oct_string both;
+        uint32_t id;
+        if (m.len > sizeof piece) continue;
+        memcpy(piece, m.data, left);
+        memcpy(piece + left, space + 1, right);
+        both.data = piece;
+        both.len = left + right;
+        if (names_find(&ids, both, &id) && v->scores[id] < -9e8f) v->scores[id] = -(float)i;
+    }
+    return OCT_OK;
+}
+static inline oct_result vocab_json_pieces(vocab *v, const json *model, oct_error *err) {
     const oct_string unk = json_text(json_get(model, "unk_token"), "<unk>");
+    const oct_result r = vocab_json_scores(v, err);
     v->spm = true;
     v->n_merges = 0;
     for (size_t i = 0; i < v->n; i++) {
         const oct_string t = v->tokens[i];
-        v->scores[i] = -(float)i;
         if (t.len == 6 && memcmp(t.data, "<0x", 3) == 0 && t.data[5] == '>') v->types[i] = TOKEN_BYTE;
         if (t.data && oct__str_same(t, unk)) v->types[i] = TOKEN_UNKNOWN;
     }
+    return r;
 }
 static inline oct_result vocab_tokenizer_json(vocab *v, const json *root, oct_error *err) {
     const json *model = json_get(root, "model");
@@ -393,11 +417,11 @@ static inline oct_result vocab_tokenizer_json(vocab *v, const json *root, oct_er
     if ((r = vocab_ids(v, json_get(model, "vocab"), false, err)) != OCT_OK ||
         (r = vocab_json_merges(v, json_get(model, "merges"), err)) != OCT_OK)
         return r;
-    if (json_true(json_get(model, "byte_fallback"), false)) vocab_json_pieces(v, model);
+    if (json_true(json_get(model, "byte_fallback"), false)) r = vocab_json_pieces(v, model, err);
     else v->pre = vocab_words(json_get(root, "pre_tokenizer"));
     v->template_bos =
         oct__str_find(json_text(json_get(json_get(root, "post_processor"), "type"), ""), oct__str("Template"), 0) != SIZE_MAX;
-    return vocab_added(v, json_get(root, "added_tokens"), err);
+    return r ? r : vocab_added(v, json_get(root, "added_tokens"), err);
 }
 
 #endif
