@@ -1330,6 +1330,9 @@ struct oct__kernels {
      * in this table, unpack and mul do the same. */
     void (*mul_one)(int type, const unsigned char *rows, size_t row_bytes, int k, const oct__qtile *x, const oct__panel *p,
                     float *acc, float *rest);
+    /* The sums y [16] go on: 16 rows [16, k] of a float type, row_bytes apart, x one token's k numbers, p: asked for ahead.  As
+     * unpack_f and mul_f in OCT__MUL_CHAIN, to the same bits. */
+    void (*one_f)(int type, const unsigned char *rows, size_t row_bytes, int k, const float *x, const oct__panel *p, float *y);
     /* y [n, 16 * n_panels], rows y_stride apart, from w [n_panels][k, 16], panels w_stride apart, and x [n, k] */
     void (*mul_f)(const float *w, size_t w_stride, int n_panels, int k, const float *x, size_t x_stride, int n,
                   float *y, size_t y_stride, int mode);
@@ -5050,6 +5053,28 @@ static bool oct__mm_one(const oct__mm_run *run, const oct__mm *job, oct__mm_scra
 /* Does this matrix meet F32 activations? */
 static bool oct__mm_is_float(const oct__acts *acts, const oct__mat *w) { return !acts->quantised || oct__type(w->type)->computes != 2; }
 
+/* The same for one panel of a float type and one token, each piece of k a chain of its own. */
+static bool oct__mm_one_f(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int t, int task, size_t *work) {
+    const oct__mat *w = job->w;
+    const oct__kernels *k = run->c->k;
+    const oct__acts *acts = oct__mm_acts(run, job);
+    const int n_rows = OCT__MIN(w->rows - row, OCT__PANEL);
+    float *sum = s->acc + OCT__PANEL;
+    if (oct__poll(run->c, task, work, OCT__PANEL * (size_t)w->cols)) return true;
+    for (int k0 = 0; k0 < w->cols; k0 += OCT__K_FLOAT) {
+        const int k1 = OCT__MIN(w->cols, k0 + OCT__K_FLOAT);
+        size_t row_bytes;
+        const unsigned char *rows = oct__mm_rows(w, row, n_rows, k0, k1, s->rows, &row_bytes);
+        float *to = k0 == 0 ? s->acc : sum;
+        memset(to, 0, OCT__PANEL * sizeof *to);
+        k->one_f(w->type, rows, row_bytes, k1 - k0, acts->x + (size_t)t * (size_t)acts->cols + k0, &s->panel, to);
+        if (k0) k->add(s->acc, sum, OCT__PANEL);
+        oct__mm_went(&s->panel, k1 - k0);
+    }
+    oct__mm_out(job, s->acc, OCT__PANEL, row, n_rows, t, 1);
+    return false;
+}
+
 /* Up to OCT__PANELS panels in F32, tokens t0 .. t0 + n - 1, t0 a multiple of 12.  Two units at a time meet every panel,
  * and meanwhile the next piece of the weights is asked for, a few lines per panel. */
 static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int n_panels, int t0, int n,
@@ -5100,7 +5125,8 @@ static void oct__mm_task(void *arg, int task) {
             const oct__acts *acts = oct__mm_acts(run, job);
             const int have = oct__mm_panels(job->w) - first, t1 = OCT__MIN(run->t1, acts->n_tok), n_tok = t1 - run->t0;
             const bool int8 = !oct__mm_is_float(acts, job->w);
-            const int most = int8 && n_tok <= 4 ? 1 : OCT__PANELS, step = OCT__MIN(most, OCT__MIN(left, have));
+            const bool one_f = n_tok == 1 && type->computes == 1;
+            const int most = (int8 && n_tok <= 4) || one_f ? 1 : OCT__PANELS, step = OCT__MIN(most, OCT__MIN(left, have));
             /* equal blocks of tokens, whole tiles of every kind */
             const int blocks = (n_tok + OCT__TOKENS - 1) / OCT__TOKENS, block = (n_tok / OCT__MAX(blocks, 1) + 24) / 24 * 24;
             s.panel.group = type->group;
@@ -5110,6 +5136,7 @@ static void oct__mm_task(void *arg, int task) {
                 const int n = OCT__MIN(block, t1 - t), row = first * OCT__PANEL;
                 if (int8 && n == 1 && oct__mm_has_one(run->c->k, job->w) ? oct__mm_one(run, job, &s, row, t, task, &work)
                     : int8 ? oct__mm_int8(run, job, &s, row, step, t, n, task, &work)
+                    : one_f ? oct__mm_one_f(run, job, &s, row, t, task, &work)
                            : oct__mm_float(run, job, &s, row, step, t, n, task, &work)) return;
             }
             first += step;
@@ -8658,6 +8685,46 @@ static bool oct__lora_panels(const oct__lora_run *run, oct__mm_scratch *s, int t
     oct__lora_mul(run, s, job, row, n_rows, n_panels, at, filled);
     return false;
 }
+/* The same for one token, one panel and matrices of float types: the bits are the same too. */
+static void oct__lora_one(const oct__lora_run *run, oct__mm_scratch *s, int t, int end, int first) {
+    const oct__lora_term *terms = run->g->terms;
+    const oct__kernels *k = run->c->k;
+    const oct__mm *job = &run->g->jobs[terms[t].job];
+    const int row = first * OCT__PANEL, n_rows = OCT__MIN(terms[t].b.rows - row, OCT__PANEL);
+    const float *h = run->g->h + (size_t)run->t0 * (size_t)run->g->n_h;
+    float *y = job->y + (size_t)run->t0 * job->y_stride + row;
+    int filled = 0;
+    memset(s->acc, 0, OCT__PANEL * sizeof *s->acc);
+    for (; t < end; t++) {
+        const oct__mat *b = &terms[t].b;
+        for (int k0 = 0, n; k0 < b->cols; k0 += n, filled += n) {
+            size_t row_bytes;
+            n = OCT__MIN(OCT__K_FLOAT, b->cols - k0);
+            if (filled + n > OCT__K_FLOAT) {
+                k->add(y, s->acc, n_rows);
+                memset(s->acc, 0, OCT__PANEL * sizeof *s->acc);
+                filled = 0;
+            }
+            const unsigned char *rows = oct__mm_rows(b, row, n_rows, k0, k0 + n, s->rows, &row_bytes);
+            k->one_f(b->type, rows, row_bytes, n, h + terms[t].at + k0, &s->panel, s->acc);
+        }
+    }
+    k->add(y, s->acc, n_rows);
+}
+/* What the panels after these will read, asked for while these are multiplied. */
+static void oct__lora_ahead(const oct__lora_term *terms, int t, int end, int first) {
+    for (; t < end; t++) {
+        const oct__mat *b = &terms[t].b;
+        const size_t from = (size_t)first * OCT__PANEL * b->row_bytes, all = (size_t)b->rows * b->row_bytes;
+        for (size_t i = from; i < OCT__MIN(all, from + OCT__PANEL * b->row_bytes); i += 64) __builtin_prefetch(b->data + i, 0, 3);
+    }
+}
+/* Are the matrices of these terms of float types? */
+static bool oct__lora_float(const oct__lora_term *terms, int t, int end) {
+    for (; t < end; t++)
+        if (oct__type(terms[t].b.type)->computes != 1) return false;
+    return true;
+}
 /* The first term of the next linear. */
 static int oct__lora_next(const oct__group *g, int t) {
     const int job = g->terms[t].job;
@@ -8677,7 +8744,12 @@ static void oct__lora_task(void *arg, int task) {
         for (int t = 0, next, before = 0; t < g->n_terms; t = next) {
             const int panels = oct__mm_panels(&g->terms[t].b), to = OCT__MIN(from + run->chunk - before, panels);
             next = oct__lora_next(g, t);
-            for (int p = OCT__MAX(from - before, 0); p < to; p += OCT__PANELS)
+            const bool one = run->t1 - run->t0 == 1 && oct__lora_float(g->terms, t, next);
+            for (int p = OCT__MAX(from - before, 0); p < to && one; p++) {
+                oct__lora_ahead(g->terms, t, next, p + 4);
+                oct__lora_one(run, &s, t, next, p);
+            }
+            for (int p = OCT__MAX(from - before, 0); p < to && !one; p += OCT__PANELS)
                 if (oct__lora_panels(run, &s, t, next, p, OCT__MIN(OCT__PANELS, to - p), task, &work)) return;
             before += panels;
         }
@@ -14384,6 +14456,59 @@ static void OCT__K(oct__unpack_f)(int type, const unsigned char *rows, size_t ro
             v_store(o + 3 * OCT__PANEL, d);
         }
 }
+/* One token: weights go from the file into the sums, and nothing is written down.  nv vectors of rows: a second chain hides
+ * half of the first one's latency. */
+static OCT__INLINE void OCT__K(oct__one_f_rows)(const int type, const int nv, const unsigned char *rows, size_t row_bytes, int k, const float *x,
+                                                const oct__panel *p, float *y) {
+    const int size = type == OCT__F32 ? 4 : 2, step = 16 / size;
+    const VI high = vi_dup(0xFFFF0000u);
+    uint16_t h[8 * OCT__PANEL], g[8 * OCT__PANEL];
+    VF a = v_load(y), b = nv > 1 ? v_load(y + VW) : a;
+    int i = 0;
+    for (; i + step <= k; i += step) {
+        const unsigned char *from = rows + (size_t)(i * size);
+        if (p && i % 16 == 0) oct__ahead(p, i / 32, 1, i / 16 % 2);
+        const V4 w = rows4(from, row_bytes), u = nv > 1 ? rows4(from + VW * row_bytes, row_bytes) : w;
+#define OCT__X(A, B, j) { const VF s = v_dup(x[i + j]); a = v_fma(A, s, a); if (nv > 1) b = v_fma(B, s, b); }
+        if (type == OCT__F16) {
+#define OCT__Y(n, j) OCT__K(oct__put_halves)(h + j * OCT__PANEL, w.n); if (nv > 1) OCT__K(oct__put_halves)(g + j * OCT__PANEL, u.n);
+            OCT__Y(a, 0) OCT__Y(b, 2) OCT__Y(c, 4) OCT__Y(d, 6)
+#undef OCT__Y
+#define OCT__Y(j) OCT__X(v_load_f16(h + j * OCT__PANEL), v_load_f16(g + j * OCT__PANEL), j)
+            OCT__Y(0) OCT__Y(1) OCT__Y(2) OCT__Y(3) OCT__Y(4) OCT__Y(5) OCT__Y(6) OCT__Y(7)
+#undef OCT__Y
+        } else if (type == OCT__BF16) {
+#define OCT__Y(n, j) OCT__X(v_from_bits(vi_shl(w.n, 16)), v_from_bits(vi_shl(u.n, 16)), j) \
+                     OCT__X(v_from_bits(vi_and(w.n, high)), v_from_bits(vi_and(u.n, high)), j + 1)
+            OCT__Y(a, 0) OCT__Y(b, 2) OCT__Y(c, 4) OCT__Y(d, 6)
+#undef OCT__Y
+        } else {
+            OCT__X(v_from_bits(w.a), v_from_bits(u.a), 0)
+            OCT__X(v_from_bits(w.b), v_from_bits(u.b), 1)
+            OCT__X(v_from_bits(w.c), v_from_bits(u.c), 2)
+            OCT__X(v_from_bits(w.d), v_from_bits(u.d), 3)
+        }
+#undef OCT__X
+    }
+    v_store(y, a);
+    if (nv > 1) v_store(y + VW, b);
+    for (; i < k; i++) {
+        float w[2 * VW];
+        for (int r = 0; r < nv * VW; r++) oct__dequant_row(type, rows + (size_t)r * row_bytes + (size_t)(i * size), w + r, 1);
+        v_store(y, v_fma(v_load(w), v_dup(x[i]), v_load(y)));
+        if (nv > 1) v_store(y + VW, v_fma(v_load(w + VW), v_dup(x[i]), v_load(y + VW)));
+    }
+}
+static void OCT__K(oct__one_f)(int type, const unsigned char *rows, size_t row_bytes, int k, const float *x, const oct__panel *p, float *y) {
+    enum { NV = OCT__PANEL / VW > 1 ? 2 : 1 };
+    for (int v = 0; v < OCT__PANEL; v += NV * VW) {
+        const unsigned char *from = rows + (size_t)v * row_bytes;
+        const oct__panel *ahead = v == 0 ? p : NULL;
+        if (type == OCT__F16) OCT__K(oct__one_f_rows)(OCT__F16, NV, from, row_bytes, k, x, ahead, y + v);
+        else if (type == OCT__BF16) OCT__K(oct__one_f_rows)(OCT__BF16, NV, from, row_bytes, k, x, ahead, y + v);
+        else OCT__K(oct__one_f_rows)(OCT__F32, NV, from, row_bytes, k, x, ahead, y + v);
+    }
+}
 
 /* --- activations to int8 ------------------------------------------------------------ */
 
@@ -15246,7 +15371,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #else
     6 /* AVX2's */, oct__unpack_wide_avx2, OCT__B(oct__unpack_f), OCT__B(oct__quantise), oct__mul_avx2,
 #endif
-    OCT__MUL_ONE, OCT__B(oct__mul_f),
+    OCT__MUL_ONE, OCT__B(oct__one_f), OCT__B(oct__mul_f),
     OCT__B(oct__pack_f), OCT__B(oct__mul_units),
     OCT__B(oct__att_mul), OCT__B(oct__softmax), OCT__B(oct__join), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
     OCT__B(oct__add), OCT__B(oct__to_f16), OCT__B(oct__from_f16), OCT__B(oct__from_s8), OCT__B(oct__expv)
