@@ -726,7 +726,7 @@ static int dump_steps_raw(const oct_model *m, const oct_session *s, const args *
     void *shot = malloc(n + 1);
     if (!shot) return fail(EXIT_MEMORY, "no memory for a snapshot of %zu bytes", n);
     oct_session_desc d = session_desc(a, c, n_ctx);
-    d.raw = 1;
+    d.raw = d.keep_gate = 1;
     d.stage = NULL;
     int r = EXIT_OK;
     if (oct_session_snapshot(s, shot, n, &err) || oct_session_open(&raw, m, &d, &err) || oct_session_restore(raw, shot, n, &err)) r = fail_with(a->file, &err);
