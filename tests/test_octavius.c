@@ -246,7 +246,8 @@ static oct_session *octa_session(const octa *o, const oct_session_desc *d) {
     if (oct_session_open(&s, o->m, d, &err)) CHECK_STR(err.message, "");
     return s;
 }
-/* Takes an answer: its ids into ids [*n], its text into text; how it ended. */
+/* Takes an answer: its ids into ids [*n], its text into text, which may hold NULs; how it ended. */
+static size_t octa_len;                  /* of the last answer's text */
 static oct_end octa_answer(oct_session *s, int most, int32_t *ids, int *n, char *text, size_t cap) {
     oct_token t;
     oct_error err;
@@ -264,7 +265,7 @@ static oct_end octa_answer(oct_session *s, int most, int32_t *ids, int *n, char 
         if (CHECK(len + t.len < cap)) memcpy(text + len, t.text, t.len);
         text[len += t.len] = 0;
     }
-    if (*n == most && !t.is_end) return OCT_END_NONE;
+    octa_len = len;
     return t.end;
 }
 static double octa_gate_off(const oct_session *s, const char *want) {
@@ -384,4 +385,231 @@ TEST(octavius, gates_of_the_official_module) {
     CHECK_INT(cases, 20);
     oct_session_close(s);
     octa_close(&o);
+}
+
+/* --- dialogues --------------------------------------------------------------------------------------------- */
+
+static const char *const octa_questions[] = { "What colour is the small boat on the left?", "Where is the bed?", "  Why ### so?\n" };
+
+/* One turn: a picture or none, the question, an answer of at most 12 ids; its text is added to said. */
+static void octa_turn(oct_session *s, const oct_embeds *picture, const char *question, char *said /* [500] */) {
+    int32_t ids[64];
+    int n;
+    said[0] = 0;
+    if (picture) CHECK_INT(oct_feed_embeds(s, picture, NULL), OCT_OK);
+    CHECK_INT(oct_feed_text(s, question, NULL), OCT_OK);
+    oct_session_set_max_tokens(s, 12);
+    octa_answer(s, 64, ids, &n, said, 500);
+}
+/* Whether two sessions stand alike, to the bit. */
+static int octa_alike(const oct_session *a, const oct_session *b) {
+    int n = 0, m = 0, ok;
+    const int32_t *x = oct_session_tokens(a, &n), *y = oct_session_tokens(b, &m);
+    ok = CHECK_INT(n, m) && CHECK(memcmp(x, y, (size_t)n * sizeof *x) == 0);
+    const float *g = oct_session_gate(a, &n), *h = oct_session_gate(b, &m);
+    ok = ok && CHECK_INT(n, m) && CHECK(g && h && memcmp(g, h, (size_t)n * sizeof *g) == 0);
+    g = oct_session_logits(a, &n);
+    h = oct_session_logits(b, &m);
+    return ok && CHECK(g && h && memcmp(g, h, (size_t)n * sizeof *g) == 0);
+}
+
+/* Three turns, the third with another picture; then a fresh session that is fed the same, computed in other ways. */
+static void octa_dialogue(const char *style, oct_kv_type kv) {
+    static const model_way ways[3] = { { 0, 1, 0, 1, OCT_KV_F32 }, { 7, 2, 0, 1, OCT_KV_F32 }, { 1, 3, 1, 1, OCT_KV_F32 } };
+    char said[3][500], again[500];
+    size_t len[3];
+    float gate[OCTA_EXPERTS];
+    oct_session_desc d;
+    oct_embeds picture, other;
+    octa o;
+    if (!octa_open(&o, OCT_LOAD_ALL) || !octa_picture(&o, &picture) || !octa_picture(&o, &other)) return;
+    other.n_tokens = 9;
+    for (int i = 0; i < 9 * other.n_embd; i++) other.data[i] *= -0.5f;
+    octa_desc(&d, style);
+    d.kv_type = kv;
+    oct_session *s = octa_session(&o, &d);
+    for (int t = 0; s && t < 3; t++) {
+        octa_turn(s, t == 0 ? &picture : t == 2 ? &other : NULL, octa_questions[t], said[t]);
+        len[t] = octa_len;
+        CHECK(len[t] > 0);
+        const float *now = oct_session_gate(s, NULL);
+        CHECK(t == 0 || memcmp(gate, now, sizeof gate) != 0);                 /* a question has a gate of its own */
+        memcpy(gate, now, sizeof gate);
+        for (int w = 0; w < 3; w++) {
+            oct_session_desc e = d;
+            e.n_batch = ways[w].n_batch;
+            e.n_threads = ways[w].n_threads;
+            if (ways[w].own_pool) e.parallel_for = model_parallel;
+            oct_session *fresh = octa_session(&o, &e);
+            for (int i = 0; fresh && i < t; i++) {
+                if (i == 0) CHECK_INT(oct_feed_embeds(fresh, &picture, NULL), OCT_OK);
+                CHECK_INT(oct_feed_text(fresh, octa_questions[i], NULL), OCT_OK);
+                CHECK_INT(oct_feed_answer(fresh, said[i], len[i], NULL), OCT_OK);
+            }
+            octa_turn(fresh, t == 0 ? &picture : t == 2 ? &other : NULL, octa_questions[t], again);
+            CHECK(octa_len == len[t] && memcmp(again, said[t], len[t]) == 0);
+            CHECK(octa_alike(s, fresh));
+            oct_session_close(fresh);
+        }
+    }
+    oct_session_close(s);
+    free(picture.data);
+    free(other.data);
+    octa_close(&o);
+}
+TEST(octavius, a_turn_equals_a_fresh_session_bare)   { octa_dialogue("bare", OCT_KV_F32); }
+TEST(octavius, a_turn_equals_a_fresh_session_chef)   { octa_dialogue("chef", OCT_KV_F16); }
+TEST(octavius, a_turn_equals_a_fresh_session_legacy) { octa_dialogue("legacy", OCT_KV_Q8_0); }
+TEST(octavius, a_turn_equals_a_fresh_session_other)  { octa_dialogue("vicuna_v1", OCT_KV_F32); }
+
+/* Two sessions after one turn, the same in everything; said: what was answered. */
+typedef struct octa_pair { octa o; oct_embeds picture; oct_session_desc d; oct_session *a, *b; char said[500]; } octa_pair;
+static int octa_stop;
+static int octa_progress(void *user, float done) {
+    OCT__UNUSED(user);
+    return octa_stop && done > 0.4f;
+}
+static int octa_pair_open(octa_pair *p, int keep_gate, int n_ctx) {
+    char text[500];
+    if (!octa_open(&p->o, OCT_LOAD_ALL) || !octa_picture(&p->o, &p->picture)) return 0;
+    octa_desc(&p->d, "bare");
+    p->d.keep_gate = keep_gate;
+    p->d.n_batch = 16;
+    p->d.progress = octa_progress;
+    p->d.n_ctx = n_ctx;
+    octa_stop = 0;
+    p->a = octa_session(&p->o, &p->d);
+    p->b = octa_session(&p->o, &p->d);
+    if (!p->a || !p->b) return 0;
+    octa_turn(p->a, &p->picture, octa_questions[0], p->said);
+    octa_turn(p->b, &p->picture, octa_questions[0], text);
+    return CHECK_STR(text, p->said);
+}
+static void octa_pair_close(octa_pair *p) {
+    oct_session_close(p->a);
+    oct_session_close(p->b);
+    free(p->picture.data);
+    octa_close(&p->o);
+}
+
+TEST(octavius, a_turn_that_fails_stays_pending) {
+    char said[500], want[500];
+    int32_t ids[64];
+    oct_error err;
+    octa_pair p;
+    int n = 0;
+    if (!octa_pair_open(&p, 0, 512)) return;
+    const int position = oct_session_position(p.a);
+    CHECK_INT(oct_feed_text(p.a, octa_questions[1], NULL), OCT_OK);
+    octa_stop = 1;
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(oct_prefill(p.a, &err), OCT_E_ABORTED);
+        CHECK_INT(oct_session_position(p.a), position);
+        CHECK(oct_session_logits(p.a, NULL) == NULL);
+        int m = 0;
+        const int32_t *x = oct_session_tokens(p.a, &n), *y = oct_session_tokens(p.b, &m);
+        CHECK(n == m && memcmp(x, y, (size_t)n * sizeof *x) == 0);
+        CHECK(memcmp(oct_session_gate(p.a, NULL), oct_session_gate(p.b, NULL), OCTA_EXPERTS * sizeof(float)) == 0);
+    }
+    octa_stop = 0;
+    CHECK_INT(oct_prefill(p.a, &err), OCT_OK);                        /* pending still */
+    octa_answer(p.a, 64, ids, &n, said, sizeof said);
+    octa_turn(p.b, NULL, octa_questions[1], want);
+    CHECK_STR(said, want);
+    CHECK(octa_alike(p.a, p.b));
+    /* given up, the session goes on where it stood */
+    octa_stop = 1;
+    CHECK_INT(oct_feed_text(p.a, octa_questions[2], NULL), OCT_OK);
+    CHECK_INT(oct_prefill(p.a, &err), OCT_E_ABORTED);
+    octa_stop = 0;
+    oct_feed_clear(p.a);
+    const size_t bytes = oct_session_snapshot_bytes(p.a);
+    void *shot = malloc(bytes);
+    CHECK_INT(oct_session_snapshot(p.a, shot, bytes, &err), OCT_OK);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(oct_session_rewind(i ? p.a : p.b, oct_session_position(p.b), &err), OCT_OK);
+        if (i == 0) continue;
+        octa_answer(p.a, 5, ids, &n, said, sizeof said);
+        octa_answer(p.b, 5, ids, &n, want, sizeof want);
+        CHECK_STR(said, want);
+        CHECK(octa_alike(p.a, p.b));
+    }
+    oct_session_reset(p.a);
+    CHECK_INT(oct_session_restore(p.a, shot, bytes, &err), OCT_OK);   /* a snapshot of it knows as much */
+    CHECK_INT(oct_session_rewind(p.a, oct_session_position(p.a), &err), OCT_OK);
+    octa_answer(p.a, 5, ids, &n, said, sizeof said);
+    CHECK_STR(said, want);
+    CHECK(octa_alike(p.a, p.b));
+    free(shot);
+    octa_pair_close(&p);
+}
+
+TEST(octavius, a_full_context_stays_as_it_is) {
+    char said[500], want[500];
+    oct_error err;
+    octa_pair p;
+    if (!octa_pair_open(&p, 0, 100)) return;
+    CHECK_INT(oct_feed_text(p.a, "a question that is much too long for so few positions, as everybody can see who counts them", NULL), OCT_OK);
+    CHECK_INT(oct_prefill(p.a, &err), OCT_E_CONTEXT);
+    CHECK(strstr(err.message, "context full") != NULL);
+    oct_feed_clear(p.a);
+    CHECK(octa_alike(p.a, p.b));
+    octa_turn(p.a, NULL, "Why?", said);
+    octa_turn(p.b, NULL, "Why?", want);
+    CHECK_STR(said, want);
+    CHECK(octa_alike(p.a, p.b));
+    octa_pair_close(&p);
+}
+
+/* The first gate and the cache stay; then an order for another gate makes everything anew. */
+TEST(octavius, keep_gate_appends) {
+    static const int mute[] = { 0 };
+    float gate[OCTA_EXPERTS];
+    oct_gate g;
+    octa_pair p;
+    int n = 0;
+    if (!octa_pair_open(&p, 1, 512)) return;
+    memcpy(gate, oct_session_gate(p.a, NULL), sizeof gate);
+    const int before = oct_session_position(p.a);
+    CHECK_INT(oct_feed_text(p.a, octa_questions[1], NULL), OCT_OK);
+    CHECK_INT(oct_prefill(p.a, NULL), OCT_OK);
+    CHECK(memcmp(gate, oct_session_gate(p.a, NULL), sizeof gate) == 0);
+    const int32_t *x = oct_session_tokens(p.a, &n), *y = oct_session_tokens(p.b, NULL);
+    CHECK(n > before && memcmp(x, y, (size_t)before * sizeof *x) == 0);
+    /* the same ids, fed to a raw session under the same gate */
+    oct_session_desc d = p.d;
+    d.raw = 1;
+    d.prompt_style = NULL;
+    oct_session *raw = octa_session(&p.o, &d);
+    memset(&g, 0, sizeof g);
+    g.weights = gate;
+    g.n_weights = OCTA_EXPERTS;
+    CHECK_INT(oct_session_set_gate(raw, &g, NULL), OCT_OK);
+    CHECK_INT(oct_feed_tokens(raw, x, 5, NULL), OCT_OK);
+    CHECK_INT(oct_feed_embeds(raw, &p.picture, NULL), OCT_OK);
+    CHECK_INT(oct_feed_tokens(raw, x + 30, (size_t)(n - 30), NULL), OCT_OK);
+    CHECK_INT(oct_prefill(raw, NULL), OCT_OK);
+    CHECK(octa_alike(p.a, raw));
+    oct_session_close(raw);
+    /* muted: the dialogue is rendered anew, as without keep_gate */
+    memset(&g, 0, sizeof g);
+    g.mute = mute;
+    g.n_mute = 1;
+    CHECK_INT(oct_feed_text(p.b, octa_questions[1], NULL), OCT_OK);          /* pending: rendered once more by what comes next */
+    CHECK_INT(oct_session_set_gate(p.b, &g, NULL), OCT_OK);
+    CHECK_INT(oct_prefill(p.b, NULL), OCT_OK);
+    d = p.d;
+    d.keep_gate = 0;
+    oct_session *fresh = octa_session(&p.o, &d);
+    CHECK_INT(oct_session_set_gate(fresh, &g, NULL), OCT_OK);
+    CHECK_INT(oct_feed_embeds(fresh, &p.picture, NULL), OCT_OK);
+    CHECK_INT(oct_feed_text(fresh, octa_questions[0], NULL), OCT_OK);
+    CHECK_INT(oct_feed_answer(fresh, p.said, strlen(p.said), NULL), OCT_OK);
+    CHECK_INT(oct_feed_text(fresh, octa_questions[1], NULL), OCT_OK);
+    CHECK_INT(oct_prefill(fresh, NULL), OCT_OK);
+    CHECK(octa_alike(p.b, fresh));
+    CHECK(oct_session_gate(p.b, NULL)[0] == 0);
+    CHECK(memcmp(oct_session_gate(p.b, NULL), oct_session_gate(fresh, NULL), sizeof gate) == 0);
+    oct_session_close(fresh);
+    octa_pair_close(&p);
 }
