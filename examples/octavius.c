@@ -164,9 +164,11 @@ static int exit_code(oct_result r) {
 /* --- options: one table is the parser, the help and the suggestions -------------------------- */
 
 static struct {
-    const char *model, *mmproj, *lora, *prompt, *file, *system, *style, *isa, *kv, *batch, *shard, *resume, *experts;
+    const char *model, *mmproj, *prompt, *file, *system, *style, *isa, *kv, *batch, *shard, *resume, *experts;
     const char *images[MOST_PICTURES];
     int         n_images;
+    const char *loras[OCT_MAX_LORA];
+    int         n_loras;
     const char *cloud;
     int         max_tokens, ctx, threads, raw, special, exact, no_mmap, interactive, json, stats, quiet, no_color;
     int         help, version, list_styles;
@@ -190,7 +192,7 @@ static const option options[] = {
     { TITLE, "Model", NULL, NULL, NULL, 0, 0, NULL },
     { TEXT, "-m --model", &set.model, "FILE", "GGUF file; of a split one, the first part", 0, 0, NULL },
     { TEXT, "--mmproj", &set.mmproj, "FILE", "image encoder beside the model", 0, 0, NULL },
-    { TEXT, "--lora", &set.lora, "FILE[:SCALE]", "LoRA adapter", 0, 0, NULL },
+    { LIST, "--lora", &set.n_loras, "FILE[:SCALE]", "LoRA adapter in llama.cpp's format; may be repeated", 0, 0, NULL },
     { FLAG, "--no-mmap", &set.no_mmap, NULL, "read the file into memory", 0, 0, NULL },
     { TITLE, "Question", NULL, NULL, NULL, 0, 0, NULL },
     { TEXT, "-p --prompt", &set.prompt, "TEXT", "answer this and exit", 0, 0, NULL },
@@ -328,6 +330,14 @@ static int option_store(const option *o, const char *name, const char *value) {
         case FLAG: *(int *)o->value = 1; return 0;
         case TEXT: *(const char **)o->value = value; return 0;
         case LIST:
+            if (o->value) {
+                if (set.n_loras == OCT_MAX_LORA) {
+                    say("%s: at most %d adapters", name, (int)OCT_MAX_LORA);
+                    return EXIT_USAGE;
+                }
+                set.loras[set.n_loras++] = value;
+                return 0;
+            }
             if (set.n_images == MOST_PICTURES) {
                 say("%s: at most %d pictures", name, MOST_PICTURES);
                 return EXIT_USAGE;
@@ -623,6 +633,9 @@ typedef struct chat {
     oct_session     *session;
     oct_session_desc desc;
     oct_model_info   info;
+    oct_lora        *loras[OCT_MAX_LORA];
+    float            scales[OCT_MAX_LORA];
+    int              n_loras;
     text             system;        /* backs desc.system */
     turn            *turns;
     size_t           n_turns, cap_turns;
@@ -732,6 +745,27 @@ static int make_desc(chat *c) {
     return 0;
 }
 
+/* The adapters of the command line.  A number after the last colon is the scale. */
+static int open_loras(chat *c) {
+    for (int i = 0; i < set.n_loras; i++) {
+        const char *colon = strrchr(set.loras[i], ':');
+        double scale = 1;
+        text path = { NULL, 0, 0 };
+        oct_error err;
+        const int scaled = colon && parse_real(colon + 1, &scale);
+        text_add(&path, set.loras[i], scaled ? (size_t)(colon - set.loras[i]) : strlen(set.loras[i]));
+        text_add(&path, "", 1);
+        memset(&err, 0, sizeof err);
+        const oct_result r = oct_lora_open(&c->loras[i], c->model, path.data, &err);
+        c->scales[i] = (float)scale;
+        if (r && strstr(err.message, path.data)) say("%s", err.message);
+        else if (r) say("%s: %s", path.data, err.message);
+        text_free(&path);
+        if (r) return r == OCT_E_MEMORY || r == OCT_E_LIMIT ? EXIT_MEMORY : EXIT_MODEL;
+        c->n_loras++;
+    }
+    return 0;
+}
 /* Positions of the context. */
 static int context_of(const chat *c) {
     return c->desc.n_ctx ? c->desc.n_ctx : c->info.n_ctx_train < 4096 ? c->info.n_ctx_train : 4096;
@@ -746,10 +780,6 @@ static int open_model(chat *c) {
     d.progress = on_progress;
     d.progress_user = c;
     d.mmproj = set.mmproj;
-    if (set.lora) {
-        say("%s: this version takes no LoRA adapters", set.lora);
-        return EXIT_MODEL;
-    }
     progress_begin(c, "model");
     const oct_result r = oct_model_open(&c->model, set.model, &d, &err);
     c->open_ms = now_ms() - c->start;
@@ -789,7 +819,8 @@ static int open_session(chat *c) {
     oct_session_close(c->session);
     c->session = NULL;
     c->pending = 0;
-    const oct_result r = oct_session_open(&c->session, c->model, &c->desc, &err);
+    oct_result r = oct_session_open(&c->session, c->model, &c->desc, &err);
+    if (!r) r = oct_session_set_lora(c->session, (const oct_lora *const *)c->loras, c->scales, c->n_loras, &err);
     if (!r) return 0;
     say("%s: %s", set.model, err.message);
     return r == OCT_E_ARG ? EXIT_USAGE : exit_code(r);
@@ -2135,6 +2166,7 @@ static int run(chat *c) {
     if (!set.batch) have = read_question(&question);
     if (have < 0) code = -have;
     if (!code) code = open_model(c);
+    if (!code) code = open_loras(c);
     if (!code) code = open_session(c);
     if (!code) code = set.batch ? batch(c) : have ? one_shot(c, question.data, question.len) : run_repl(c);
     if (c->session && set.experts) {
@@ -2177,6 +2209,7 @@ int main(int argc, char **argv) {
     catch_signals();
     code = run(&c);
     oct_session_close(c.session);
+    for (int i = 0; i < c.n_loras; i++) oct_lora_close(c.loras[i]);
     oct_model_close(c.model);
     text_free(&c.system);
     return code;

@@ -438,6 +438,24 @@ ok experts_none code 3
 see -p hello --experts-out "$dir/none/ex.json" < /dev/null
 ok experts_no_folder code 1
 
+# --- adapters -------------------------------------------------------------------------------------------------------------
+tell() { run -m tests/golden/llama.gguf --raw -p "the stories" -n 12 -t 1 --temp 0 "$@" < /dev/null; }
+tell
+cp "$dir/out" "$dir/want"
+tell --lora tests/golden/adapter.gguf:3
+ok lora code 0
+ok lora_acts [ "$(cmp -s "$dir/out" "$dir/want"; echo $?)" -eq 1 ]
+tell --lora tests/golden/adapter.gguf:0.0
+ok lora_scale_zero same "$dir/out" "$dir/want"
+tell --lora tests/golden/adapter.gguf:2 --lora tests/golden/adapter.gguf:-2.0
+ok lora_twice same "$dir/out" "$dir/want"
+tell --lora "$dir/none.gguf:1"
+ok lora_missing code 3
+ok lora_missing_named err_has "$dir/none.gguf"
+run -m "$dir/moe.gguf" -p hello --lora tests/golden/adapter.gguf < /dev/null
+ok lora_other_model code 3
+ok lora_other_model_said err_has 'blk.0.attn_q.weight.lora_a'
+
 # --- octavius-inspect: stages ----------------------------------------------------------------------------------------
 look_into() { "$B/octavius-inspect" "$@" > "$dir/out" 2> "$dir/err" < /dev/null; rc=$?; }
 shape() { head -c 128 "$1" | grep -aqF "'shape': ($2)"; }      # an NPY file, what its header says
@@ -475,6 +493,15 @@ if [ -x "$B/octavius-inspect" ]; then
     ok dump_tower_no_picture_said err_has 'expected --image'
     look_into stages "$dir/moe.gguf" --mmproj "$tower"
     ok stages out_has 'v.selected'
+    look_into logits tests/golden/llama.gguf --ids 5,6,7 --lora tests/golden/adapter.gguf:0.5 -o "$dir/with.npy"
+    ok logits_lora code 0
+    look_into dump tests/golden/llama.gguf --ids 5,6,7 --lora tests/golden/adapter.gguf:0.5 --stage logits -o "$dir/without.npy"
+    ok dump_lora code 0
+    look_into logits tests/golden/llama.gguf --ids 5,6,7 --lora "$dir/none.gguf" -o "$dir/with.npy"
+    ok logits_lora_missing code 3
+    "$B/octavius-synth" tiny-octavius-2d --type f32 --seed 1 -o "$dir/oct.gguf" > "$dir/synth" 2>&1 || cat "$dir/synth"
+    look_into dump "$dir/oct.gguf" --ids 5,6,7 --stage gate -o "$dir/gate.npy"
+    ok dump_gate shape "$dir/gate.npy" '1, 4'
     look_into stages "$model"
     ok stages_of_text [ "$(grep -c '^v\.' "$dir/out")" -eq 0 ]
 else

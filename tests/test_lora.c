@@ -654,6 +654,30 @@ TEST(lora, adapters_as_merged_weights) {
     }
     golden_close(&g);
 }
+/* A file that gguf-py wrote, F32 and F16, against the reference's merged weights. */
+TEST(lora, adapter_as_the_reference) {
+    golden  g;
+    size_t  bytes;
+    char   *file = golden_file("llama", ".gguf", &bytes);
+    if (golden_open(&g, "adapter")) {
+        oct_model       *m = golden_model(file, bytes);
+        oct_lora        *l = NULL;
+        oct_error        err;
+        const float      scale = 0.5f;
+        if (m && CHECK_INT(oct_lora_open_memory(&l, m, g.gguf, g.gguf_bytes, &err), OCT_OK)) {
+            const oct_lora *list[1] = { l };
+            float *got = lora_logits(&g, m, list, &scale, 1, 4), *plain = lora_logits(&g, m, NULL, NULL, 0, 0);
+            lora_near(&g, got, golden_find(&g, "logits")->f, "an adapter", 0, 1e-5);
+            lora_near(&g, plain, golden_find(&g, "logits")->f, "without it", 0.01, 1e9);
+            free(got);
+            free(plain);
+        }
+        oct_lora_close(l);
+        oct_model_close(m);
+    }
+    golden_close(&g);
+    free(file);
+}
 /* A fused attn_qkv is divided, and so is what an adapter adds to it. */
 TEST(lora, adapters_on_fused_qkv) {
     golden    g;

@@ -24,10 +24,10 @@ static const char help_text[] =
     "usage: octavius-inspect FILE [--json] [--full]       metadata and tensors of any GGUF file\n"
     "       octavius-inspect tokens FILE [--special]      stdin's bytes to token ids on one line; no BOS is added\n"
     "       octavius-inspect detokenize FILE [--special]  ids from stdin to bytes\n"
-    "       octavius-inspect logits FILE --ids 1,2,3 -o OUT.npy [--threads N] [--chunk N] [--isa X] [--kv T] [--exact]\n"
+    "       octavius-inspect logits FILE --ids 1,2,3 -o OUT.npy [--threads N] [--chunk N] [--isa X] [--kv T] [--exact] [--lora F]\n"
     "       octavius-inspect stages [FILE]                names of the stages that dump can write\n"
     "       octavius-inspect dump FILE (--ids L | [--image F]... [-p TEXT]) (--stage NAME -o OUT.npy | --all -o DIR)\n"
-    "                             [-n N] [--kv T] [--isa X] [--threads N] [--mmproj F] [--capacity]\n"
+    "                             [-n N] [--kv T] [--isa X] [--threads N] [--mmproj F] [--lora F] [--capacity]\n"
     "                             [--raw] [--prompt-style S] [-sys T]\n"
     "\n"
     "  --json           as one JSON object, arrays in full\n"
@@ -41,6 +41,7 @@ static const char help_text[] =
     "  -p TEXT          a user's turn, rendered in the file's prompt style; --raw, --prompt-style and -sys change that\n"
     "  --image F        a picture before the text; may be repeated\n"
     "  --mmproj F       the image encoder, where the model's file holds none\n"
+    "  --lora F[:S]     a LoRA adapter in llama.cpp's format, times S; may be repeated\n"
     "  --capacity       experts take only as many tokens as the file's capacity rule lets them; default: no limit\n"
     "  -n N             go on greedily for N steps, past every end; logits_step [N, rows] begins with the prompt's last row\n"
     "  --all            every stage, and ids, as DIR/STAGE.npy\n"
@@ -59,8 +60,10 @@ static int finish_stdout(void) {
 typedef struct args {
     const char *command, *file;
     const char *ids, *prompt, *style, *system, *stage, *out, *isa_name, *kv_name, *mmproj, *image, *points, *experts, *ignored;
-    const char *images[64];
-    int         n_images;
+    const char *images[64], *lora, *lora_names[OCT_MAX_LORA];
+    int         n_images, n_loras;
+    oct_lora   *loras[OCT_MAX_LORA];   /* opened after the model, and with their scales */
+    float       scales[OCT_MAX_LORA];
     int         json, full, special, all, raw, exact, capacity, ignored_flag;
     int         threads, chunk, steps, ignored_number;
     oct_isa     isa;
@@ -95,6 +98,7 @@ static int parse_option(args *a, char **argv, int argc, int *i) {
         { "--axis-align", "d", &a->ignored, NULL, NULL },    { "--object", "d", NULL, NULL, &a->ignored_number },
         { "--single-object", "d", NULL, &a->ignored_flag, NULL },
         { "--expert-pin", "d", &a->experts, NULL, NULL },    { "--expert-mute", "d", &a->experts, NULL, NULL },
+        { "--lora", "ld", &a->lora, NULL, NULL },
         { "--gate", "d", &a->experts, NULL, NULL },          { "--capacity", "d", NULL, &a->capacity, NULL },
     };
     const char letter = strcmp(a->command, "detokenize") == 0 ? 'D' : a->command[0], *name = argv[*i];
@@ -110,6 +114,9 @@ static int parse_option(args *a, char **argv, int argc, int *i) {
         if (options[k].text == &a->image) {
             if (a->n_images == 64) return fail(EXIT_USAGE, "--image: at most 64 pictures");
             a->images[a->n_images++] = value;
+        } else if (options[k].text == &a->lora) {
+            if (a->n_loras == OCT_MAX_LORA) return fail(EXIT_USAGE, "--lora: at most %d adapters", (int)OCT_MAX_LORA);
+            a->lora_names[a->n_loras++] = value;
         } else if (options[k].text) *options[k].text = value;
         else if (!parse_number(value, options[k].number == &a->steps ? 0 : 1, 1 << 22, options[k].number))
             return fail(EXIT_USAGE, "%s: '%s', expected a number from %d", name, value, options[k].number == &a->steps ? 0 : 1);
@@ -167,6 +174,28 @@ static int open_model(oct_model **m, const args *a, oct_load load) {
     d.load = load;
     d.mmproj = a->mmproj;
     return oct_model_open(m, a->file, &d, &err) ? fail_with(a->file, &err) : EXIT_OK;
+}
+
+/* The adapters of the options, for m.  A number after the last colon is the scale. */
+static int open_loras(args *a, const oct_model *m) {
+    for (int i = 0; i < a->n_loras; i++) {
+        char path[4096], *end = NULL;
+        const char *colon = strrchr(a->lora_names[i], ':');
+        oct_error err;
+        const double scale = colon && colon[1] ? strtod(colon + 1, &end) : 1.0;
+        const int scaled = end && *end == 0;
+        snprintf(path, sizeof path, "%.*s", scaled ? (int)(colon - a->lora_names[i]) : (int)sizeof path - 1, a->lora_names[i]);
+        a->scales[i] = scaled ? (float)scale : 1.0f;
+        if (oct_lora_open(&a->loras[i], m, path, &err)) return fail_with(path, &err);
+    }
+    return EXIT_OK;
+}
+static void close_loras(args *a) {
+    for (int i = 0; i < a->n_loras; i++) oct_lora_close(a->loras[i]);
+}
+static oct_result open_session(oct_session **s, const oct_model *m, const args *a, const oct_session_desc *d, oct_error *err) {
+    const oct_result r = oct_session_open(s, m, d, err);
+    return r ? r : oct_session_set_lora(*s, (const oct_lora *const *)a->loras, a->scales, a->n_loras, err);
 }
 
 /* --- all of stdin, and lists of ids --------------------------------------------------------------- */
@@ -624,7 +653,7 @@ static int ids_of(const args *a, bytes *ids) {
     if (!r && ids->len == 0) return fail(EXIT_USAGE, "--ids: none given, expected token ids such as 1,2,3");
     return r;
 }
-static int run_logits(const args *a) {
+static int run_logits(args *a) {
     oct_model *m = NULL;
     oct_session *s = NULL;
     oct_error err;
@@ -638,14 +667,16 @@ static int run_logits(const args *a) {
     int r = ids_of(a, &ids);
     const size_t n = ids.len / sizeof(int32_t);
     if (!r) r = open_model(&m, a, OCT_LOAD_ALL);
+    if (!r) r = open_loras(a, m);
     if (!r) {
         oct_session_desc d = session_desc(a, &c, (int)n);
         d.raw = 1;
-        if (oct_session_open(&s, m, &d, &err)) r = fail_with(a->file, &err);
+        if (open_session(&s, m, a, &d, &err)) r = fail_with(a->file, &err);
     }
     if (!r) r = feed_ids(s, a, &c, (const int32_t *)(void *)ids.data, n, (size_t)a->chunk);
     if (r && c.n) remove(a->out);                 /* no half of an answer */
     oct_session_close(s);
+    close_loras(a);
     oct_model_close(m);
     collector_free(&c);
     free(ids.data);
@@ -656,7 +687,7 @@ static int run_logits(const args *a) {
 static int run_stages(const args *a) {
     static const char any[] = "v.pixels\nv.patch\nv.pre_ln\nv.blk.N.out\nv.selected\nv.post_ln\nv.head\nmm.out\n"
                               "embd\nblk.N.attn_norm\nblk.N.q\nblk.N.k\nblk.N.v\nblk.N.attn_out\nblk.N.router\nblk.N.ffn_out\nblk.N.out\n"
-                              "output_norm\nlogits\nids\nlogits_step\n";
+                              "output_norm\nlogits\ngate\nids\nlogits_step\n";
     oct_model *m = NULL;
     oct_session *s = NULL;
     oct_error err;
@@ -729,7 +760,7 @@ static int dump_steps_raw(const oct_model *m, const oct_session *s, const args *
     d.raw = d.keep_gate = 1;
     d.stage = NULL;
     int r = EXIT_OK;
-    if (oct_session_snapshot(s, shot, n, &err) || oct_session_open(&raw, m, &d, &err) || oct_session_restore(raw, shot, n, &err)) r = fail_with(a->file, &err);
+    if (oct_session_snapshot(s, shot, n, &err) || open_session(&raw, m, a, &d, &err) || oct_session_restore(raw, shot, n, &err)) r = fail_with(a->file, &err);
     free(shot);
     if (!r) r = dump_steps(raw, a, c);
     oct_session_close(raw);
@@ -747,7 +778,7 @@ static int dump_prompt(oct_session **s, const oct_model *m, const args *a, colle
         *n_ctx = (int)n + a->steps + 1;
         oct_session_desc d = session_desc(a, c, *n_ctx);
         d.raw = 1;
-        if (oct_session_open(s, m, &d, &err)) return fail_with(a->file, &err);
+        if (open_session(s, m, a, &d, &err)) return fail_with(a->file, &err);
         return feed_ids(*s, a, c, (const int32_t *)(void *)ids->data, n, (size_t)a->chunk);
     }
     (void)oct_tokenize(m, prompt, strlen(prompt), 0, NULL, 0, &n_text, NULL);
@@ -759,7 +790,7 @@ static int dump_prompt(oct_session **s, const oct_model *m, const args *a, colle
         d.raw = a->raw;
         d.prompt_style = a->style;
         d.system = a->system;
-        if (oct_session_open(s, m, &d, &err)) return fail_with(a->file, &err);
+        if (open_session(s, m, a, &d, &err)) return fail_with(a->file, &err);
         const int fault = feed_pictures(*s, a, c);
         if (fault) return fault;
         if (oct_feed_text(*s, prompt, &err)) return fail_with(a->file, &err);
@@ -867,6 +898,7 @@ static int run_dump(args *a) {
     if (!r && a->ids) r = ids_of(a, &ids);
     if (!r) r = open_model(&m, a, OCT_LOAD_ALL);
     if (!r) r = dump_model_check(m, a);
+    if (!r) r = open_loras(a, m);
     if (!r && a->all && make_folder(a->out) != 0 && (stat(a->out, &st) != 0 || !S_ISDIR(st.st_mode)))
         r = fail(EXIT_RUNTIME, "%s: cannot be made a folder", a->out);
     c.wanted = a->stage;
@@ -880,6 +912,7 @@ static int run_dump(args *a) {
         r = fail(EXIT_USAGE, "--stage: '%s' is no stage of this run; `octavius-inspect stages %s` lists them", a->stage, a->file);
     if (r && c.n && !a->all) remove(a->out);      /* no half of an answer */
     oct_session_close(s);
+    close_loras(a);
     oct_model_close(m);
     collector_free(&c);
     free(ids.data);

@@ -296,6 +296,28 @@ def make(name, folder, seed):
     return size
 
 
+def make_adapter(folder):
+    """adapter.gguf, in llama.cpp's format, for llama.gguf; adapter.bin: the logits with it at scale 0.5, from merged weights."""
+    path, rank, alpha, scale = os.path.join(folder, "adapter.gguf"), 3, 6.0, 0.5
+    rng, model = np.random.default_rng(77), Model(os.path.join(folder, "llama.gguf"))
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_string("general.type", "adapter")
+    w.add_string("adapter.type", "lora")
+    w.add_float32("adapter.lora.alpha", alpha)
+    for name, kind in ("blk.0.attn_q", np.float32), ("blk.1.attn_output", np.float16), ("blk.1.ffn_down", np.float16):
+        rows, cols = model.tensor[name + ".weight"].shape
+        a, b = rng.normal(0, 1 / np.sqrt(cols), (rank, cols)).astype(kind), rng.normal(0, 1 / np.sqrt(rank), (rows, rank)).astype(kind)
+        w.add_tensor(name + ".weight.lora_a", a)
+        w.add_tensor(name + ".weight.lora_b", b)
+        model.tensor[name + ".weight"] = model.tensor[name + ".weight"] + scale * alpha / rank * (b.astype(np.float64) @ a.astype(np.float64))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    ids = rng.integers(3, len(model.tensor["token_embd.weight"]) - 5, 12)
+    write_bin(os.path.join(folder, "adapter.bin"), {"ids": ids, "logits": model.run(ids)["logits"]})
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -305,6 +327,7 @@ def main():
     os.makedirs(args.out, exist_ok=True)
     names = list(CASES)
     total = sum(make(name, args.out, 1000 + 10 * names.index(name) + CASES[name].get("seed", 0)) for name in args.case or names)
+    make_adapter(args.out)
     print(f"{'together':16} {total / 1024:6.0f} KiB")
 
 
