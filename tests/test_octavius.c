@@ -613,3 +613,268 @@ TEST(octavius, keep_gate_appends) {
     oct_session_close(fresh);
     octa_pair_close(&p);
 }
+
+TEST(octavius, snapshots_and_rewinds_know_the_dialogue) {
+    char said[500], want[500];
+    oct_error err;
+    const int32_t *ids;
+    octa_pair p;
+    int n = 0;
+    if (!octa_pair_open(&p, 0, 512)) return;
+    const size_t bytes = oct_session_snapshot_bytes(p.a);
+    const int end = oct_session_position(p.a);
+    void *shot = malloc(bytes);
+    CHECK_INT(oct_session_snapshot(p.a, shot, bytes, &err), OCT_OK);
+    octa_turn(p.b, NULL, octa_questions[1], want);
+    for (int i = 0; i < 2; i++) {                                     /* into another session, and back into its own */
+        oct_session *c = i ? p.a : octa_session(&p.o, &p.d);
+        if (i) octa_turn(c, NULL, octa_questions[2], said);
+        CHECK_INT(oct_session_restore(c, shot, bytes, &err), OCT_OK);
+        octa_turn(c, NULL, octa_questions[1], said);
+        CHECK(memcmp(said, want, octa_len) == 0);
+        CHECK(octa_alike(c, p.b));
+        if (!i) oct_session_close(c);
+    }
+    /* inside the answer: what is left of it is the answer */
+    oct_session_reset(p.b);
+    CHECK_INT(oct_session_restore(p.b, shot, bytes, &err), OCT_OK);
+    CHECK_INT(oct_session_rewind(p.b, end - 7, &err), OCT_OK);
+    const int left = oct_session_position(p.b) - p.b->answer_from;
+    octa_turn(p.b, NULL, octa_questions[1], want);
+    oct_session_reset(p.a);
+    CHECK_INT(oct_feed_embeds(p.a, &p.picture, NULL), OCT_OK);
+    CHECK_INT(oct_feed_text(p.a, octa_questions[0], NULL), OCT_OK);
+    oct_session_set_max_tokens(p.a, left);
+    int32_t some[64];
+    octa_answer(p.a, 64, some, &n, said, sizeof said);
+    CHECK_INT(n, left);
+    octa_turn(p.a, NULL, octa_questions[1], said);
+    CHECK(octa_alike(p.a, p.b));
+    /* inside the prompt: those positions stay as they are, and a turn follows them */
+    for (int keep = 32; keep < 48; keep += 5) {
+        CHECK_INT(oct_session_restore(p.b, shot, bytes, &err), OCT_OK);
+        CHECK_INT(oct_session_rewind(p.b, keep, &err), OCT_OK);
+        octa_turn(p.b, NULL, octa_questions[1], want);
+        octa_turn(p.b, NULL, octa_questions[2], want);
+        int32_t before[64];
+        memcpy(before, (const unsigned char *)shot + sizeof(oct__snapshot), (size_t)keep * sizeof *before);
+        ids = oct_session_tokens(p.b, &n);
+        CHECK(n > keep && memcmp(ids, before, (size_t)keep * sizeof *ids) == 0);
+        /* as a raw session has it that is given the gate and the ids */
+        oct_session_desc d = p.d;
+        oct_gate g;
+        d.raw = 1;
+        d.prompt_style = NULL;
+        memset(&g, 0, sizeof g);
+        g.weights = oct_session_gate(p.b, &g.n_weights);
+        oct_session *raw = octa_session(&p.o, &d);
+        CHECK_INT(oct_session_set_gate(raw, &g, NULL), OCT_OK);
+        CHECK_INT(oct_feed_tokens(raw, ids, 5, NULL), OCT_OK);
+        CHECK_INT(oct_feed_embeds(raw, &p.picture, NULL), OCT_OK);
+        CHECK_INT(oct_feed_tokens(raw, ids + 30, (size_t)(n - 30), NULL), OCT_OK);
+        CHECK_INT(oct_prefill(raw, NULL), OCT_OK);
+        CHECK(octa_alike(p.b, raw));
+        oct_session_close(raw);
+    }
+    /* a session without a style takes one from a session with it, and goes on with its ids */
+    oct_session_desc d = p.d;
+    d.raw = 1;
+    d.prompt_style = NULL;
+    d.keep_gate = 1;
+    oct_session *raw = octa_session(&p.o, &d);
+    CHECK_INT(oct_session_restore(raw, shot, bytes, &err), OCT_OK);
+    CHECK_INT(oct_session_restore(p.a, shot, bytes, &err), OCT_OK);
+    CHECK(octa_alike(raw, p.a));
+    CHECK_INT(oct_feed_text(raw, "x", NULL), OCT_OK);
+    CHECK_INT(oct_prefill(raw, NULL), OCT_OK);
+    CHECK_INT(oct_session_position(raw), end + 2 + (p.a->last >= 0) - 1);
+    oct_session_close(raw);
+    free(shot);
+    octa_pair_close(&p);
+}
+
+/* Every byte of what a snapshot says about the dialogue turned over, and many more: refused or taken, never worse. */
+TEST(octavius, a_snapshot_with_any_byte_changed_does_no_harm) {
+    oct_error err;
+    oct_token t;
+    octa_pair p;
+    int taken = 0;
+    if (!octa_pair_open(&p, 0, 512)) return;
+    const size_t bytes = oct_session_snapshot_bytes(p.a), head = offsetof(oct__snapshot, stream), ids = sizeof(oct__snapshot);
+    const size_t dialogue = ids + (size_t)p.a->n_past * 5 + OCTA_EXPERTS * 4 + OCTA_VOCAB * 4 + p.a->past.rows;
+    const size_t kv = dialogue + p.a->past.bytes + p.a->past.parts / sizeof(oct__part) * sizeof(oct__snapshot_part);
+    unsigned char *shot = (unsigned char *)malloc(bytes);
+    CHECK_INT(oct_session_snapshot(p.a, shot, bytes, &err), OCT_OK);
+    for (size_t i = 0; i < kv; i++) {
+        if (i >= head && i < dialogue && i % 61) continue;
+        for (int bit = 0; bit < 3; bit++) {
+            const unsigned char flip = (unsigned char)(bit == 0 ? 0xFF : bit == 1 ? 1 : 0x80);
+            shot[i] ^= flip;
+            if (oct_session_restore(p.b, shot, bytes, NULL) == OCT_OK) {
+                taken++;
+                CHECK_INT(oct_feed_text(p.b, "x", NULL), OCT_OK);          /* renders all that it holds */
+                if (i % 16 == 0) (void)oct_next(p.b, &t, NULL);
+            }
+            shot[i] ^= flip;
+        }
+    }
+    CHECK(taken > 0);
+    CHECK_INT(oct_session_restore(p.b, shot, bytes - 1, &err), OCT_E_FORMAT);
+    CHECK_INT(oct_session_restore(p.b, shot, bytes, &err), OCT_OK);
+    CHECK(octa_alike(p.a, p.b));
+    free(shot);
+    octa_pair_close(&p);
+}
+
+/* Nothing outside the suffix changes the gate, everything in it does. */
+TEST(octavius, the_gate_is_that_of_the_suffix) {
+    static const char *const questions[] = { "bed no boat bed?", "bed no boat  bed?" };
+    float gate[4][OCTA_EXPERTS];
+    oct_session_desc d;
+    oct_embeds picture;
+    octa o;
+    if (!octa_open(&o, OCT_LOAD_ALL) || !octa_picture(&o, &picture)) return;
+    for (int i = 0; i < 4; i++) {                            /* as it is, another picture, other words, a system text */
+        octa_desc(&d, "bare");
+        d.system = i == 3 ? "Be brief." : NULL;
+        if (i == 1) {
+            picture.n_tokens = 7;
+            picture.data[3] += 1.0f;
+        }
+        oct_session *s = octa_session(&o, &d);
+        CHECK_INT(oct_feed_embeds(s, &picture, NULL), OCT_OK);
+        CHECK_INT(oct_feed_text(s, questions[i == 2], NULL), OCT_OK);
+        CHECK_INT(oct_prefill(s, NULL), OCT_OK);
+        memcpy(gate[i], oct_session_gate(s, NULL), sizeof gate[i]);
+        CHECK(memcmp(gate[0], gate[i], sizeof gate[i]) == 0 ? i < 2 : i >= 2);
+        oct_session_close(s);
+    }
+    free(picture.data);
+    octa_close(&o);
+}
+
+static int octa_route(oct_session *s, const float *weights, int n_weights, int pin, int mute) {
+    int pins[4], mutes[4];                                   /* bits as lists */
+    oct_gate g;
+    oct_error err;
+    memset(&g, 0, sizeof g);
+    for (int e = 0; e < 4; e++) {
+        if (pin >> e & 1) pins[g.n_pin++] = e;
+        if (mute >> e & 1) mutes[g.n_mute++] = e;
+    }
+    g.pin = pins;
+    g.mute = mutes;
+    g.weights = weights;
+    g.n_weights = n_weights;
+    const oct_result r = oct_session_set_gate(s, &g, &err);
+    CHECK(r == OCT_OK || (err.code == r && err.message[0]));
+    return (int)r;
+}
+TEST(octavius, experts_pinned_muted_and_given) {
+    const float given[4] = { 0.25f, 0.0f, -1.0f, 2.0f }, bad[4] = { 0.0f, NAN, 0.0f, 0.0f };
+    const int past[] = { 4 };
+    oct_gate g;
+    oct_error err;
+    octa_pair p;
+    model_kit k;
+    if (!octa_pair_open(&p, 0, 512)) return;
+    const float *now = oct_session_gate(p.a, NULL);
+    float was[4];
+    memcpy(was, now, sizeof was);
+    CHECK_INT(octa_route(p.a, given, 4, 1, 0), OCT_E_ARG);
+    CHECK_INT(octa_route(p.a, given, 3, 0, 0), OCT_E_ARG);
+    CHECK_INT(octa_route(p.a, bad, 4, 0, 0), OCT_E_ARG);
+    CHECK_INT(octa_route(p.a, NULL, 4, 0, 0), OCT_E_ARG);
+    CHECK_INT(octa_route(p.a, NULL, 0, 0, 15), OCT_E_ARG);
+    CHECK_INT(octa_route(p.a, NULL, 0, 6, 7), OCT_E_ARG);
+    memset(&g, 0, sizeof g);
+    g.pin = past;
+    g.n_pin = 1;
+    CHECK_INT(oct_session_set_gate(p.a, &g, &err), OCT_E_ARG);
+    CHECK_STR(err.message, "pin: expert 4, expected 0 to 3");
+    CHECK(octa_alike(p.a, p.b));                             /* none of that did anything */
+    /* pinned: only they compete; the prompt is computed anew at the next prefill, and not before */
+    CHECK_INT(octa_route(p.a, NULL, 0, 6, 0), OCT_OK);
+    CHECK(octa_alike(p.a, p.b));
+    CHECK_INT(oct_prefill(p.a, &err), OCT_OK);
+    CHECK(now[0] == 0 && now[3] == 0 && now[1] > 0 && now[2] > 0);
+    CHECK_NEAR(now[1] + now[2], 1, 1e-6);
+    CHECK(memcmp(oct_session_logits(p.a, NULL), oct_session_logits(p.b, NULL), OCTA_VOCAB * sizeof(float)) != 0);
+    /* muted: the next best takes the place */
+    CHECK_INT(octa_route(p.a, NULL, 0, 0, was[0] > was[3] ? 1 : 8), OCT_OK);
+    CHECK_INT(oct_prefill(p.a, &err), OCT_OK);
+    CHECK((was[0] > was[3] ? now[0] == 0 && now[3] > 0 : now[3] == 0 && now[0] > 0));
+    CHECK_INT(octa_route(p.a, given, 4, 0, 0), OCT_OK);
+    CHECK_INT(oct_prefill(p.a, &err), OCT_OK);
+    CHECK(memcmp(now, given, sizeof given) == 0);
+    /* as the text says again: to the bit */
+    CHECK_INT(oct_session_set_gate(p.a, NULL, &err), OCT_OK);
+    CHECK_INT(oct_prefill(p.a, &err), OCT_OK);
+    CHECK(octa_alike(p.a, p.b));
+    CHECK_INT(oct_session_set_gate(NULL, NULL, &err), OCT_E_ARG);
+    octa_pair_close(&p);
+    if (!model_open(&k, synth_find("tiny-llama"), SYNTH_F32)) return;
+    const model_way way = { 0, 1, 0, 0, OCT_KV_F16 };
+    oct_session *s = model_session(&k, &way, 64);
+    CHECK_INT(oct_session_set_gate(s, NULL, &err), OCT_E_UNSUPPORTED);
+    CHECK_STR(err.message, "the model has no LoRA experts, so no gate of theirs");
+    int n = 7;
+    CHECK(oct_session_gate(s, &n) == NULL && n == 0);
+    oct_session_close(s);
+    model_close(&k);
+}
+
+/* oct_next allocates nothing, whatever it computes anew; every allocation that fails leaves a session that goes on. */
+typedef struct octa_heap { int n, left; } octa_heap;         /* left: so many more succeed; below 0: all */
+static void *octa_alloc(void *user, size_t bytes) {
+    octa_heap *h = (octa_heap *)user;
+    h->n++;
+    if (h->left == 0) return NULL;
+    if (h->left > 0) h->left--;
+    return malloc(bytes);
+}
+static void octa_give(void *user, void *p) {
+    OCT__UNUSED(user);
+    free(p);
+}
+TEST(octavius, next_allocates_nothing) {
+    octa_heap heap = { 0, -1 };
+    oct_model_desc md;
+    oct_session_desc d;
+    oct_embeds picture;
+    oct_error err;
+    octa o;
+    char said[500];
+    if (!octa_open(&o, OCT_LOAD_ALL)) return;
+    oct_model_close(o.m);
+    o.m = NULL;
+    memset(&md, 0, sizeof md);
+    md.allocator.alloc = octa_alloc;
+    md.allocator.free = octa_give;
+    md.allocator.user = &heap;
+    if (!CHECK_INT(oct_model_open_memory(&o.m, o.file, o.bytes, &md, &err), OCT_OK) || !octa_picture(&o, &picture)) return;
+    octa_desc(&d, "bare");
+    oct_session *s = octa_session(&o, &d);
+    for (int t = 0; s && t < 3; t++) {
+        int32_t ids[64];
+        int n = 0;
+        if (t == 0) CHECK_INT(oct_feed_embeds(s, &picture, &err), OCT_OK);
+        oct_session_set_max_tokens(s, 5);
+        for (int fail = 0, done = 0; !done; fail++) {        /* fail the 1st, 2nd, ... allocation of feeding */
+            heap.left = t ? fail : -1;
+            const oct_result r = oct_feed_text(s, octa_questions[t], &err);
+            heap.left = -1;
+            done = r == OCT_OK;
+            if (!done && !CHECK_INT(r, OCT_E_MEMORY)) break;
+            if (!done) CHECK(s->parts.len == s->past.parts && s->turn.len == 0);
+            if (!done) CHECK_INT(oct_session_position(s) > 0, 1);
+        }
+        const int before = heap.n;
+        octa_answer(s, 64, ids, &n, said, sizeof said);
+        CHECK_INT(n, 5);
+        CHECK_INT(heap.n, before);
+    }
+    oct_session_close(s);
+    free(picture.data);
+    octa_close(&o);
+}
