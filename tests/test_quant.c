@@ -252,11 +252,17 @@ TEST(quant, fast_q8_0) {
         if (k % 4 == 0)
             for (int i = 0; i < 32; i++) x[i] = i == 0 ? 127.0f : floorf(x[i] * (k % 3 ? 100.0f : 1e6f)) + 0.5f;
         quants_q8_0(x, a, 1);
-        quants_q8_0_body(x, c, 1);
+        quants_q8_0_plain(x, c, 1);
         blocks_q8_0(x, b);
         bad += memcmp(a, b, 34) != 0 || memcmp(c, b, 34) != 0;
     }
     CHECK_INT(bad, 0);
+    for (int k = 0; k < 3 * 32; k++) {                     /* what no block can hold, wherever it stands */
+        float x[64] = { 0 };
+        unsigned char a[68];
+        x[32 + k % 32] = k < 32 ? -1e9f : k < 64 ? (float)INFINITY : (float)NAN;
+        CHECK_INT(quants_q8_0(x, a, 2) || quants_q8_0_plain(x, a, 2), 0);
+    }
 }
 /* Rows that have little in them, or too much.  Scales are halves: what lies below 1e-6 may be lost. */
 TEST(quant, odd_rows) {

@@ -19,6 +19,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#  include <immintrin.h>
+#endif
 
 typedef struct checkpoint_file {
     char                *path;
@@ -82,6 +85,9 @@ static inline oct_result file_map(const char *path, const unsigned char **data, 
     *size = (size_t)s.st_size;
     void *map = *size ? mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
     close(fd);
+#if defined(POSIX_MADV_SEQUENTIAL)
+    if (map && map != MAP_FAILED) (void)posix_madvise(map, *size, POSIX_MADV_SEQUENTIAL);
+#endif
     if (*size && map == MAP_FAILED) return oct__fail(err, OCT_E_IO, "%s: cannot be mapped", path);
     *data = *size ? (const unsigned char *)map : none;
     return OCT_OK;
@@ -469,6 +475,31 @@ static inline void checkpoint_f16(const unsigned char *p, float *out) {
         bits[k] = (bits[k] | (uint32_t)(h[k] & 0x8000) << 16) | ((h[k] & 0x7C00) == 0x7C00 ? 0x7F800000u : 0u);
     memcpy(out, bits, sizeof bits);
 }
+#if defined(__x86_64__)
+__attribute__((target("avx2,f16c"))) static inline size_t checkpoint_halves_avx2(pickle_dtype type, const unsigned char *p, size_t n,
+                                                                                 float *out) {
+    size_t k = 0;
+    for (; n - k >= 8; k += 8) {
+        __m128i h;
+        memcpy(&h, p + 2 * k, sizeof h);
+        _mm256_storeu_ps(out + k, type == DT_F16 ? _mm256_cvtph_ps(h)
+                                                 : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)));
+    }
+    return k;
+}
+#endif
+/* F16 or BF16 to F32; how many of n were done. */
+static inline size_t checkpoint_halves(pickle_dtype type, const unsigned char *p, size_t n, float *out) {
+    size_t k = 0;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) return checkpoint_halves_avx2(type, p, n, out);
+#endif
+    for (; n - k >= CHECKPOINT_PIECE; k += CHECKPOINT_PIECE) {
+        if (type == DT_F16) checkpoint_f16(p + 2 * k, out + k);
+        else checkpoint_bf16(p + 2 * k, out + k);
+    }
+    return k;
+}
 /* n numbers from index i of the storage on, one after another. */
 static inline void checkpoint_run(const checkpoint_tensor *t, size_t i, size_t n, float *out) {
     const unsigned char *p = t->data + i * dtype_bytes[t->dtype];
@@ -477,8 +508,7 @@ static inline void checkpoint_run(const checkpoint_tensor *t, size_t i, size_t n
         memcpy(out, p, n * sizeof *out);
         return;
     }
-    for (; t->dtype == DT_BF16 && n - k >= CHECKPOINT_PIECE; k += CHECKPOINT_PIECE) checkpoint_bf16(p + 2 * k, out + k);
-    for (; t->dtype == DT_F16 && n - k >= CHECKPOINT_PIECE; k += CHECKPOINT_PIECE) checkpoint_f16(p + 2 * k, out + k);
+    if (t->dtype == DT_F16 || t->dtype == DT_BF16) k = checkpoint_halves(t->dtype, p, n, out);
     for (; k < n; k++) out[k] = checkpoint_number(t, i + k);
 }
 /* Row `row` of the tensor seen as [rows, cols], cols being its last dimensions taken together. */

@@ -6,6 +6,9 @@
  * has no place, is missing or has another shape is named, and nothing is written.  Keys and tensor names of the output are
  * llama.cpp's; ours are listed in octavius.h.
  */
+#if !defined(_POSIX_C_SOURCE)
+#  define _POSIX_C_SOURCE 200809L
+#endif
 #define OCTAVIUS_IMPLEMENTATION
 #include "octavius.h"
 #define PROGRAM "octavius-convert"

@@ -24,9 +24,10 @@ typedef float   quants_v8 __attribute__((vector_size(32)));       /* never passe
 typedef int32_t quants_i8 __attribute__((vector_size(32)));
 
 /* A body that is compiled for AVX2 too; without fused multiply-adds, so that both give the same bits. */
-#if defined(__x86_64__) && !defined(QUANTS_NO_SIMD)
+#if defined(__x86_64__) && !defined(QUANTS_NO_SIMD) && !defined(OCTAVIUS_TEST_INTRINSICS)
 #  define QUANTS_AVX2 1
 #  define QUANTS_TARGET __attribute__((target("avx2")))
+#  include <immintrin.h>
 #endif
 /* gcc makes vectors of the rest at this level alone. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__)
@@ -314,52 +315,57 @@ static void quants_q6_k(const float *x, unsigned char *out) {
     blocks_put16(out + 208, b.d16);
     blocks_q6_k_pack(b.s, q, out);
 }
-/* Q8_0 as blocks_q8_0, in a form that compilers turn into vectors: adding the number before 0.5 and cutting is roundf.
- * Whole rows, n blocks. */
-QUANTS_BODY void quants_q8_0_body(const float *x, unsigned char *b, int64_t n) {
-    const quants_v8 zero = { 0, 0, 0, 0, 0, 0, 0, 0 };
-    const quants_i8 sign = (quants_i8)-zero, half = (quants_i8)(zero + 0.49999997f);
-    for (; n > 0; n--, x += 32, b += 34) {
-        quants_v8 v[4];
-        int32_t level[32];
-        quants_i8 most = (quants_i8)zero;
-        float d;
-        memcpy(v, x, sizeof v);
-        for (int i = 0; i < 4; i++) {
-            const quants_i8 size = (quants_i8)v[i] & ~sign, larger = size > most;      /* bits of floats sort as they do */
-            most = (size & larger) | (most & ~larger);
-        }
-        for (int l = 1; l < 8; l++) most[0] = most[l] > most[0] ? most[l] : most[0];
-        const int32_t bits = most[0];
-        memcpy(&d, &bits, sizeof d);
-        d /= 127.0f;
-        const float id = d != 0.0f ? 1.0f / d : 0.0f;
-        blocks_put16(b, blocks_f16(d));
-        for (int i = 0; i < 4; i++) {
-            const quants_v8 t = v[i] * id;
-            const quants_i8 q = __builtin_convertvector(t + (quants_v8)(((quants_i8)t & sign) | half), quants_i8);
-            memcpy(level + 8 * i, &q, sizeof q);
-        }
-        for (int i = 0; i < 32; i++) b[2 + i] = (unsigned char)level[i];
-    }
-}
-#if defined(QUANTS_AVX2)
-QUANTS_TARGET QUANTS_O3 static void quants_q8_0_avx2(const float *x, unsigned char *b, int64_t n) { quants_q8_0_body(x, b, n); }
-#endif
-QUANTS_O3 static void quants_q8_0(const float *x, unsigned char *b, int64_t n) {
-#if defined(QUANTS_AVX2)
-    if (__builtin_cpu_supports("avx2")) {
-        quants_q8_0_avx2(x, b, n);
-        return;
-    }
-#endif
-    quants_q8_0_body(x, b, n);
-}
 /* Blocks hold no infinities and no NaNs, and their scales are halves: nothing beyond 1e9 comes near to fitting. */
-static int quants_fits(const float *x, int64_t n) {
+#define QUANTS_LARGEST 1e9f
+QUANTS_O3 static int quants_fits(const float *x, int64_t n) {
     int bad = 0;
-    for (int64_t i = 0; i < n; i++) bad |= !(fabsf(x[i]) < 1e9f);
+    for (int64_t i = 0; i < n; i++) bad |= !(fabsf(x[i]) < QUANTS_LARGEST);
     return !bad;
+}
+/* Q8_0 with the bits of blocks_q8_0: rows of n blocks, 0 if they do not fit. */
+static int quants_q8_0_plain(const float *x, unsigned char *b, int64_t n) {
+    if (!quants_fits(x, 32 * n)) return 0;
+    blocks_encode(BLOCKS_Q8_0, x, b, 32 * n);
+    return 1;
+}
+#if defined(QUANTS_AVX2)
+/* Adding the number before 0.5 and cutting is roundf; the bits of sizes sort as the sizes do. */
+QUANTS_TARGET static __m256i quants_levels(__m256 x, __m256 inverse) {
+    const __m256 sign = _mm256_set1_ps(-0.0f), t = _mm256_mul_ps(x, inverse);
+    return _mm256_cvttps_epi32(_mm256_add_ps(t, _mm256_or_ps(_mm256_and_ps(t, sign), _mm256_set1_ps(0.49999997f))));
+}
+QUANTS_TARGET static int quants_q8_0_avx2(const float *x, unsigned char *b, int64_t n) {
+    const __m256i size = _mm256_set1_epi32(0x7FFFFFFF), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const float largest = QUANTS_LARGEST;
+    int32_t limit;
+    memcpy(&limit, &largest, sizeof limit);
+    for (; n > 0; n--, x += 32, b += 34) {
+        __m256 v[4];
+        __m256i most = _mm256_setzero_si256();
+        for (int i = 0; i < 4; i++) {
+            v[i] = _mm256_loadu_ps(x + 8 * i);
+            most = _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(v[i]), size));
+        }
+        __m128i half = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+        half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+        half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xB1));
+        if (_mm_cvtsi128_si32(half) >= limit) return 0;
+        const float d = _mm_cvtss_f32(_mm_castsi128_ps(half)) / 127.0f;
+        const __m256 inverse = _mm256_set1_ps(d != 0.0f ? 1.0f / d : 0.0f);
+        const __m256i low = _mm256_packs_epi32(quants_levels(v[0], inverse), quants_levels(v[1], inverse));
+        const __m256i high = _mm256_packs_epi32(quants_levels(v[2], inverse), quants_levels(v[3], inverse));
+        const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+        blocks_put16(b, blocks_f16(d));
+        memcpy(b + 2, &bytes, sizeof bytes);
+    }
+    return 1;
+}
+#endif
+static int quants_q8_0(const float *x, unsigned char *b, int64_t n) {
+#if defined(QUANTS_AVX2)
+    if (__builtin_cpu_supports("avx2")) return quants_q8_0_avx2(x, b, n);
+#endif
+    return quants_q8_0_plain(x, b, n);
 }
 /* src [n], whole blocks.  Returns 0 if a quantised type cannot hold the row: not finite, or far too large. */
 static int quants_row(int type, const float *src, void *dst, int64_t n) {
@@ -367,9 +373,9 @@ static int quants_row(int type, const float *src, void *dst, int64_t n) {
     const int elems = blocks_type_of(type)->elems, bytes = blocks_type_of(type)->bytes;
     void (*block)(const float *, unsigned char *) = type == BLOCKS_Q4_K ? quants_q4_k : type == BLOCKS_Q5_K ? quants_q5_k :
                                                     type == BLOCKS_Q6_K ? quants_q6_k : NULL;
+    if (type == BLOCKS_Q8_0) return quants_q8_0(src, b, n / 32);
     if (elems > 1 && !quants_fits(src, n)) return 0;
-    if (type == BLOCKS_Q8_0) quants_q8_0(src, b, n / 32);
-    else if (!block) blocks_encode(type, src, dst, n);
+    if (!block) blocks_encode(type, src, dst, n);
     else for (int64_t i = 0; i < n; i += elems, b += bytes) block(src + i, b);
     return 1;
 }
