@@ -8541,7 +8541,7 @@ static void oct__gate_logits(const oct__gate *g, const oct__mat *embd, const int
 /* The k most probable of those that compete, ties to the lowest index, scaled to a sum of one; all others 0.  NaN is no more
  * probable than anything, and none competing leaves all 0. */
 static void oct__gate_choose(const oct__gate *g, const oct__gate_rule *rule, const double *logits, float *gate /* [n_expert] */) {
-    double p[OCT__MAX_GATE] = { 0 }, top = -INFINITY, all = 0.0, sum = 0.0;
+    double p[OCT__MAX_GATE] = { 0 }, top = -HUGE_VAL, all = 0.0, sum = 0.0;
     int    chosen[OCT__MAX_GATE], n_chosen = 0;
     uint64_t free_ones = (rule->pinned ? rule->pinned : ~(uint64_t)0) & ~rule->muted;
     for (int e = 0; e < g->n_expert; e++)

@@ -231,7 +231,7 @@ TEST(lora, gate_rules) {
     for (int e = 0; e < 5; e++) CHECK(gate[e] == 0);
     g.k = 5;
     memset(&rule, 0, sizeof rule);
-    const double broken[5] = { NAN, NAN, INFINITY, 1, NAN };
+    const double broken[5] = { (double)NAN, (double)NAN, HUGE_VAL, 1, (double)NAN };
     oct__gate_choose(&g, &rule, broken, gate);                           /* ends, whatever it says */
 }
 /* Without text every expert is as good as another. */
