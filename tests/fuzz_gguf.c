@@ -83,6 +83,37 @@ static void fuzz_run(const oct_model *m, int raw) {
         for (int i = 0; i < 3 && oct_next(s, &t, &err) == OCT_OK && !t.is_end; i++) {}
     oct_session_close(s);
 }
+static uint64_t fuzz_state = 1;
+static unsigned char *fuzz_model(int which, size_t *len);
+/* The bytes as an adapter for a model that is sound. */
+static int fuzz_adapter(const uint8_t *data, size_t size, const oct_model_desc *d, int tell) {
+    static unsigned char *base;
+    static size_t base_len;
+    oct_session_desc sd;
+    oct_model *m = NULL;
+    oct_lora *l = NULL;
+    oct_session *s = NULL;
+    oct_error err;
+    oct_token t;
+    const int32_t ids[2] = { 1, 5 };
+    const uint64_t state = fuzz_state;
+    fuzz_state = 1;                                        /* the same model in every run */
+    if (!base) base = fuzz_model(0, &base_len);
+    fuzz_state = state;
+    if (oct_model_open_memory(&m, base, base_len, d, &err)) __builtin_trap();
+    memset(&sd, 0, sizeof sd);
+    sd.n_ctx = sd.raw = 16;
+    sd.n_threads = 1;
+    const oct_result r = oct_lora_open_memory(&l, m, size ? (const void *)data : "", size, &err);
+    if (r && tell) printf("refused: %s\n", err.message);
+    const oct_lora *list[1] = { l };
+    if (!r && !oct_session_open(&s, m, &sd, &err) && !oct_session_set_lora(s, list, NULL, 1, &err) && !oct_feed_tokens(s, ids, 2, &err))
+        for (int i = 0; i < 2 && !oct_next(s, &t, &err); i++) {}
+    oct_session_close(s);
+    oct_lora_close(l);
+    oct_model_close(m);
+    return !r;
+}
 static int fuzz_one(const uint8_t *data, size_t size, int tell) {
     fuzz_heap heap = { 0 };
     oct_model_desc d;
@@ -93,6 +124,8 @@ static int fuzz_one(const uint8_t *data, size_t size, int tell) {
     d.allocator.free = fuzz_free;
     d.allocator.user = &heap;
     int opened = 0;
+    for (size_t i = 0; i + 8 < OCT__MIN(size, (size_t)256); i++)
+        if (memcmp(data + i, "adapter.", 8) == 0) return fuzz_adapter(data, size, &d, tell);
     for (int load = OCT_LOAD_DIRECTORY; load >= OCT_LOAD_ALL; load--) {        /* the strictest last */
         d.load = (oct_load)load;
         memset(&err, 0, sizeof err);
@@ -124,14 +157,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 /* --- tiny models to start from ------------------------------------------------------------------ */
 
-static uint64_t fuzz_state = 1;
 static uint32_t fuzz_random(void) {
     uint64_t z = (fuzz_state += 0x9E3779B97F4A7C15u);
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return (uint32_t)((z ^ (z >> 31)) >> 32);
 }
-enum { FUZZ_EMBD = 32, FUZZ_HEADS = 2, FUZZ_FF = 64, FUZZ_EXPERTS = 3, FUZZ_MODELS = 7 };
+enum { FUZZ_EMBD = 32, FUZZ_HEADS = 2, FUZZ_FF = 64, FUZZ_EXPERTS = 3, FUZZ_MODELS = 9 };
 
 /* A tensor of small noise; quantised blocks are random bytes with a scale of about 1/1000. */
 static void fuzz_slabs(gguf_writer *w, const char *name, uint32_t type, uint64_t cols, uint64_t rows, uint64_t slabs) {
@@ -250,12 +282,34 @@ static void fuzz_layer(gguf_writer *w, int which, int n_kv, int fused, int bias,
     ffn(w, "blk.0.ffn_up", FUZZ_EMBD, FUZZ_FF, which == 1);
     ffn(w, "blk.0.ffn_down", FUZZ_FF, FUZZ_EMBD, which == 1);
 }
-/* One layer of each architecture, then LLaMA and Phi-2 with experts.  malloc'ed. */
+/* LoRA matrices beside a linear: of experts, or of an adapter. */
+static void fuzz_lora(gguf_writer *w, const char *stem, uint64_t rank, uint64_t rows, uint64_t n) {
+    char full[64];
+    snprintf(full, sizeof full, "%s.lora_a", stem);
+    fuzz_slabs(w, full, fuzz_random() % 2, FUZZ_EMBD, rank, n);
+    snprintf(full, sizeof full, "%s.lora_b", stem);
+    fuzz_slabs(w, full, fuzz_random() % 2, rank, rows, n);
+}
+/* For the first of the models below. */
+static unsigned char *fuzz_adapter_file(size_t *len) {
+    gguf_writer w;
+    gw_begin(&w);
+    gw_str(&w, "general.type", "adapter");
+    gw_str(&w, "general.architecture", "llama");
+    gw_str(&w, "adapter.type", "lora");
+    gw_f32(&w, "adapter.lora.alpha", 8);
+    fuzz_lora(&w, "blk.0.attn_q.weight", 4, FUZZ_EMBD, 1);
+    fuzz_lora(&w, "blk.0.ffn_up.weight", 5, FUZZ_FF, 1);
+    fuzz_lora(&w, "output.weight", 3, 268, 1);
+    return gw_finish(&w, len);
+}
+/* One layer of each architecture, then LLaMA and Phi-2 with experts, LLaMA with LoRA experts, an adapter.  malloc'ed. */
 static unsigned char *fuzz_model(int which, size_t *len) {
     static const char *const archs[5] = { "llama", "phi2", "stablelm", "qwen", "qwen2" };
     static const char *const pres[5] = { "", "gpt-2", "stablelm2", "qwen2", "qwen2" };
-    const int experts = which >= 5;
-    which %= 5;
+    const int experts = which == 5 || which == 6, lora = which == 7;
+    if (which == 8) return fuzz_adapter_file(len);
+    which = lora ? 0 : which % 5;
     const char *arch = archs[which];
     const int n_kv = which == 0 || which == 4 ? 1 : 2, layer_norm = which == 1 || which == 2;
     gguf_writer w;
@@ -276,6 +330,12 @@ static unsigned char *fuzz_model(int which, size_t *len) {
     const uint64_t n_vocab = which == 0 ? fuzz_vocab_spm(&w) : fuzz_vocab_bpe(&w, pres[which]);
     fuzz_tensor(&w, "token_embd.weight", 8, FUZZ_EMBD, n_vocab);
     fuzz_layer(&w, which, n_kv, which == 1 || which == 3, which != 0 && which != 3, which != 1, experts);
+    if (lora) {
+        fuzz_tensor(&w, "gate.weight", 0, FUZZ_EMBD, FUZZ_EXPERTS);
+        fuzz_lora(&w, "blk.0.attn_q", 4, FUZZ_EMBD, FUZZ_EXPERTS);
+        fuzz_lora(&w, "blk.0.attn_v", 3, (uint64_t)n_kv * FUZZ_EMBD / FUZZ_HEADS, FUZZ_EXPERTS);
+        gw_u32(&w, "octavius.lora.expert_used_count", 2);
+    }
     fuzz_norm(&w, "output_norm", FUZZ_EMBD, layer_norm);
     if (which != 4) fuzz_linear(&w, "output", FUZZ_EMBD, n_vocab, which == 1);
     return gw_finish(&w, len);
