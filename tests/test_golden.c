@@ -141,6 +141,7 @@ static int golden_feed(const oct_model *m, const golden_run *run, const int32_t 
     d.raw = 1;
     d.stage = golden_stage;
     d.stage_user = w;
+    d.keep_gate = 1;                                                  /* or every step would compute the whole anew */
     oct_result r = oct_session_open(&s, m, &d, &err);
     const golden_array *gate = golden_find(w->g, "given.gate");       /* LoRA experts: all of them at once */
     if (!r && gate) {
