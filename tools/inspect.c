@@ -28,7 +28,7 @@ static const char help_text[] =
     "       octavius-inspect stages [FILE]                names of the stages that dump can write\n"
     "       octavius-inspect dump FILE (--ids L | [--image F]... [-p TEXT]) (--stage NAME -o OUT.npy | --all -o DIR)\n"
     "                             [-n N] [--kv T] [--isa X] [--threads N] [--mmproj F] [--lora F] [--capacity]\n"
-    "                             [--raw] [--prompt-style S] [-sys T]\n"
+    "                             [--raw] [--prompt-style S] [-sys T] [--expert-pin L] [--expert-mute L] [--gate W]\n"
     "\n"
     "  --json           as one JSON object, arrays in full\n"
     "  --full           strings and arrays in full\n"
@@ -42,6 +42,8 @@ static const char help_text[] =
     "  --image F        a picture before the text; may be repeated\n"
     "  --mmproj F       the image encoder, where the model's file holds none\n"
     "  --lora F[:S]     a LoRA adapter in llama.cpp's format, times S; may be repeated\n"
+    "  --expert-pin 1,3 LoRA experts: only these compete for the gate's places; --expert-mute 2: these do not;\n"
+    "                   --gate 0.5,0,0.5,0: one weight for each.  Default: as the prompt says (with --ids, all of them)\n"
     "  --capacity       experts take only as many tokens as the file's capacity rule lets them; default: no limit\n"
     "  -n N             go on greedily for N steps, past every end; logits_step [N, rows] begins with the prompt's last row\n"
     "  --all            every stage, and ids, as DIR/STAGE.npy\n"
@@ -59,7 +61,7 @@ static int finish_stdout(void) {
 
 typedef struct args {
     const char *command, *file;
-    const char *ids, *prompt, *style, *system, *stage, *out, *isa_name, *kv_name, *mmproj, *image, *points, *experts, *ignored;
+    const char *ids, *prompt, *style, *system, *stage, *out, *isa_name, *kv_name, *mmproj, *image, *points, *pin, *mute, *gate, *ignored;
     const char *images[64], *lora, *lora_names[OCT_MAX_LORA];
     int         n_images, n_loras;
     oct_lora   *loras[OCT_MAX_LORA];   /* opened after the model, and with their scales */
@@ -97,9 +99,9 @@ static int parse_option(args *a, char **argv, int argc, int *i) {
         { "--up", "d", &a->ignored, NULL, NULL },            { "--unit", "d", &a->ignored, NULL, NULL },
         { "--axis-align", "d", &a->ignored, NULL, NULL },    { "--object", "d", NULL, NULL, &a->ignored_number },
         { "--single-object", "d", NULL, &a->ignored_flag, NULL },
-        { "--expert-pin", "d", &a->experts, NULL, NULL },    { "--expert-mute", "d", &a->experts, NULL, NULL },
+        { "--expert-pin", "ld", &a->pin, NULL, NULL },       { "--expert-mute", "ld", &a->mute, NULL, NULL },
         { "--lora", "ld", &a->lora, NULL, NULL },
-        { "--gate", "d", &a->experts, NULL, NULL },          { "--capacity", "d", NULL, &a->capacity, NULL },
+        { "--gate", "ld", &a->gate, NULL, NULL },            { "--capacity", "d", NULL, &a->capacity, NULL },
     };
     const char letter = strcmp(a->command, "detokenize") == 0 ? 'D' : a->command[0], *name = argv[*i];
     for (size_t k = 0; k < sizeof options / sizeof options[0]; k++) {
@@ -193,9 +195,54 @@ static int open_loras(args *a, const oct_model *m) {
 static void close_loras(args *a) {
     for (int i = 0; i < a->n_loras; i++) oct_lora_close(a->loras[i]);
 }
+/* "1,3" as whole numbers, at most OCT__MAX_GATE; what is none becomes -1, which no session takes. */
+static int expert_list(const char *text, int *list /* [OCT__MAX_GATE] */) {
+    int n = 0;
+    while (text && *text && n < OCT__MAX_GATE) {
+        char *end;
+        const long v = strtol(text, &end, 10);
+        const int good = end != text && (*end == ',' || *end == 0) && v >= 0 && v < OCT__MAX_GATE;
+        list[n++] = good ? (int)v : -1;
+        if (!good) break;
+        text = end + (*end == ',');
+    }
+    return n;
+}
+static int weight_list(const char *text, float *list /* [OCT__MAX_GATE] */) {
+    int n = 0;
+    while (text && *text && n < OCT__MAX_GATE) {
+        char *end;
+        const double v = strtod(text, &end);
+        const int good = end != text && (*end == ',' || *end == 0);
+        list[n++] = good ? (float)v : NAN;
+        if (!good) break;
+        text = end + (*end == ',');
+    }
+    return n;
+}
 static oct_result open_session(oct_session **s, const oct_model *m, const args *a, const oct_session_desc *d, oct_error *err) {
-    const oct_result r = oct_session_open(s, m, d, err);
-    return r ? r : oct_session_set_lora(*s, (const oct_lora *const *)a->loras, a->scales, a->n_loras, err);
+    int pin[OCT__MAX_GATE], mute[OCT__MAX_GATE];
+    float weights[OCT__MAX_GATE];
+    oct_gate gate;
+    memset(&gate, 0, sizeof gate);
+    gate.pin = pin;
+    gate.mute = mute;
+    gate.n_pin = expert_list(a->pin, pin);
+    gate.n_mute = expert_list(a->mute, mute);
+    gate.n_weights = weight_list(a->gate, weights);
+    if (a->gate) gate.weights = weights;
+    oct_result r = oct_session_open(s, m, d, err);
+    if (!r) r = oct_session_set_lora(*s, (const oct_lora *const *)a->loras, a->scales, a->n_loras, err);
+    return r || !(a->pin || a->mute || a->gate) ? r : oct_session_set_gate(*s, &gate, err);
+}
+/* With --ids the gate is that of all of them, however they are fed. */
+static void fix_gate(oct_session *s, const int32_t *ids, size_t n) {
+    float weights[OCT__MAX_GATE];
+    const oct__net *net = &s->model->net;
+    if (net->instance_gate.n_expert == 0) return;
+    oct__gate_compute(net, ids, n, &s->gate_rule, weights);
+    s->gate_rule.given = true;
+    memcpy(s->gate_rule.weights, weights, (size_t)net->instance_gate.n_expert * sizeof *weights);
 }
 
 /* --- all of stdin, and lists of ids --------------------------------------------------------------- */
@@ -600,6 +647,7 @@ static oct_session_desc session_desc(const args *a, collector *c, int n_ctx) {
     d.image_cache = -1;                           /* the stages of every picture, also of one given twice */
     d.capacity = a->capacity;
     if (a->capacity) d.n_batch = n_ctx;           /* capacity is shared out among the tokens of a call: all of the prompt */
+    d.keep_gate = 1;                              /* the prompt's: a step is no turn */
     d.stage = collector_stage;
     d.stage_user = c;
     d.abort = collector_abort;
@@ -673,6 +721,7 @@ static int run_logits(args *a) {
         d.raw = 1;
         if (open_session(&s, m, a, &d, &err)) r = fail_with(a->file, &err);
     }
+    if (!r) fix_gate(s, (const int32_t *)(void *)ids.data, n);
     if (!r) r = feed_ids(s, a, &c, (const int32_t *)(void *)ids.data, n, (size_t)a->chunk);
     if (r && c.n) remove(a->out);                 /* no half of an answer */
     oct_session_close(s);
@@ -779,6 +828,7 @@ static int dump_prompt(oct_session **s, const oct_model *m, const args *a, colle
         oct_session_desc d = session_desc(a, c, *n_ctx);
         d.raw = 1;
         if (open_session(s, m, a, &d, &err)) return fail_with(a->file, &err);
+        fix_gate(*s, (const int32_t *)(void *)ids->data, n);
         return feed_ids(*s, a, c, (const int32_t *)(void *)ids->data, n, (size_t)a->chunk);
     }
     (void)oct_tokenize(m, prompt, strlen(prompt), 0, NULL, 0, &n_text, NULL);
@@ -805,7 +855,6 @@ static int dump_prompt(oct_session **s, const oct_model *m, const args *a, colle
 static int dump_check(const args *a) {
     const int fed = a->prompt || a->n_images;
     if (a->points) return fail(EXIT_MODEL, "%s: '%s' cannot be used, the file has no point-cloud encoder", a->file, a->points);
-    if (a->experts) return fail(EXIT_MODEL, "%s: nothing to choose, the file has no experts", a->file);
     if (!a->ids == !fed)
         return fail(EXIT_USAGE, "dump: %s, expected one of them; see --help", fed ? "--ids and a prompt" : "neither --ids nor a prompt");
     if (!a->stage == !a->all) return fail(EXIT_USAGE, "dump: %s, expected one of --stage and --all; see --help", a->all ? "both --stage and --all" : "no stage");
