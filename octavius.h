@@ -223,6 +223,7 @@ typedef struct oct_model_info {
     uint64_t    n_params;         /* elements of all tensors */
     uint64_t    file_bytes;
     int         image_tokens;     /* positions that a picture takes */
+    int         n_gate;           /* LoRA experts that a gate weighs; 0: none */
 } oct_model_info;
 OCT_API void oct_model_info_get(const oct_model *m, oct_model_info *out);   /* fields not loaded are 0 */
 
@@ -12011,6 +12012,7 @@ OCT_API void oct_model_info_get(const oct_model *m, oct_model_info *out) {
     }
     out->has_image = m->vit.present;
     out->image_tokens = m->vit.present ? oct__vit_tokens(&m->vit) : 0;
+    out->n_gate = m->net.instance_gate.n_expert;
     out->n_params = m->gguf.n_params;
     out->file_bytes = m->gguf.file_bytes;
 }

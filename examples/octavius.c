@@ -165,12 +165,13 @@ static int exit_code(oct_result r) {
 
 static struct {
     const char *model, *mmproj, *prompt, *file, *system, *style, *isa, *kv, *batch, *shard, *resume, *experts;
+    const char *pin, *mute, *gate;
     const char *images[MOST_PICTURES];
     int         n_images;
     const char *loras[OCT_MAX_LORA];
     int         n_loras;
     const char *cloud;
-    int         max_tokens, ctx, threads, raw, special, exact, no_mmap, interactive, json, stats, quiet, no_color;
+    int         max_tokens, ctx, threads, raw, special, exact, no_mmap, keep_gate, interactive, json, stats, quiet, no_color;
     int         help, version, list_styles;
     double      temp, top_p, min_p, repeat, frequency, presence;
     int         top_k, window;
@@ -206,7 +207,7 @@ static const option options[] = {
     { FLAG, "--special", &set.special, NULL, "with --raw: <|im_end|> and the like in the text are control tokens", 0, 0, NULL },
     { FLAG, "-i --interactive", &set.interactive, NULL, "chat even if stdin is no terminal", 0, 0, NULL },
     { TITLE, "Answer", NULL, NULL, NULL, 0, 0, NULL },
-    { INT, "-n --max-tokens", &set.max_tokens, "N", "at most N tokens (0: until it ends)", -1, 1 << 30, NULL },
+    { INT, "-n --max-tokens", &set.max_tokens, "N", "at most N tokens (0: as the file says; -1: until it ends)", -1, 1 << 30, NULL },
     { REAL, "--temp", &set.temp, "X", "temperature; 0 is greedy, the default", 0, 1000, &set.has_temp },
     { INT, "--top-k", &set.top_k, "N", "draw from the N best only", 0, 1 << 30, NULL },
     { REAL, "--top-p", &set.top_p, "X", "... from the fewest that reach probability X", 0, 1, NULL },
@@ -216,6 +217,11 @@ static const option options[] = {
     { REAL, "--presence-penalty", &set.presence, "X", "subtracted for a recent use", -1000, 1000, NULL },
     { INT, "--repeat-last-n", &set.window, "N", "how many tokens are recent (0: 64; -1: all)", -1, 1 << 30, NULL },
     { SEED, "-s --seed", &set.seed, "N", "the same seed draws the same answer", 0, 0, &set.has_seed },
+    { TITLE, "LoRA experts (OCTAVIUS)", NULL, NULL, NULL, 0, 0, NULL },
+    { TEXT, "--expert-pin", &set.pin, "1,3", "only these experts compete for the gate's places", 0, 0, NULL },
+    { TEXT, "--expert-mute", &set.mute, "2", "these experts do not", 0, 0, NULL },
+    { TEXT, "--gate", &set.gate, "A,B,...", "the gate itself: one weight for every expert", 0, 0, NULL },
+    { FLAG, "--keep-gate", &set.keep_gate, NULL, "a chat keeps the first question's gate and only adds to the context", 0, 0, NULL },
     { TITLE, "Machine", NULL, NULL, NULL, 0, 0, NULL },
     { INT, "-c --ctx", &set.ctx, "N", "positions of the context (0: the model's, at most 4096)", 0, 1 << 30, NULL },
     { INT, "-t --threads", &set.threads, "N", "threads, where built with OpenMP", 0, 256, NULL },
@@ -626,7 +632,11 @@ typedef struct pictures {
 } pictures;
 
 /* Where every turn began, for /undo and /regen. */
-typedef struct turn { int position; char *question; size_t len; pictures with; } turn;
+typedef struct turn { int position; char *question; size_t len; pictures with; text answer; } turn;
+
+/* What the user wants of the gate of LoRA experts. */
+enum { MOST_EXPERTS = 64 };
+typedef struct routing { float weights[MOST_EXPERTS]; int pin[MOST_EXPERTS], mute[MOST_EXPERTS], n_weights, n_pin, n_mute; } routing;
 
 typedef struct chat {
     oct_model       *model;
@@ -636,6 +646,10 @@ typedef struct chat {
     oct_lora        *loras[OCT_MAX_LORA];
     float            scales[OCT_MAX_LORA];
     int              n_loras;
+    routing          routing;
+    int              rerouted;      /* 1: the gate was changed after the first question: the next one computes everything anew */
+    int              renumbered;    /* 1: and did so: where earlier turns began is no longer known */
+    int              refeed;        /* 1: what turns hold is not in the session: the next question feeds it first */
     text             system;        /* backs desc.system */
     turn            *turns;
     size_t           n_turns, cap_turns;
@@ -690,6 +704,56 @@ static void print_styles(FILE *f, const char *between) {
     for (int i = 0; (s = oct_prompt_style_name(i)) != NULL; i++) fprintf(f, "%s%s", i ? between : "", s);
 }
 
+/* Numbers with commas between them; how many, or -1. */
+static int parse_list(const char *s, double *list /* [MOST_EXPERTS] */) {
+    int n = 0;
+    while (*s) {
+        char one[32];
+        const size_t len = strcspn(s, ",");
+        snprintf(one, sizeof one, "%.*s", (int)len, s);
+        if (len == 0 || len >= sizeof one || n == MOST_EXPERTS || !parse_real(one, &list[n++])) return -1;
+        s += len;
+        if (*s == ',' && !*++s) return -1;
+    }
+    return n;
+}
+static int parse_experts(const char *s, int *list /* [MOST_EXPERTS] */) {
+    double numbers[MOST_EXPERTS];
+    const int n = parse_list(s, numbers);
+    for (int i = 0; i < n; i++) {
+        if (numbers[i] < 0 || numbers[i] >= MOST_EXPERTS || numbers[i] != (double)(int)numbers[i]) return -1;
+        list[i] = (int)numbers[i];
+    }
+    return n;
+}
+static int parse_weights(const char *s, float *list /* [MOST_EXPERTS] */) {
+    double numbers[MOST_EXPERTS];
+    const int n = parse_list(s, numbers);
+    for (int i = 0; i < n; i++) list[i] = (float)numbers[i];
+    return n;
+}
+/* --expert-pin, --expert-mute, --gate; 0 or an exit code. */
+static int make_routing(routing *r) {
+    const char *bad = NULL;
+    if (set.pin && (r->n_pin = parse_experts(set.pin, r->pin)) < 0) bad = "--expert-pin";
+    if (set.mute && (r->n_mute = parse_experts(set.mute, r->mute)) < 0) bad = "--expert-mute";
+    if (set.gate && (r->n_weights = parse_weights(set.gate, r->weights)) < 0) bad = "--gate";
+    if (bad) say("%s: expected %s with commas between them", bad, bad[2] == 'g' ? "weights" : "numbers of experts from 0");
+    return bad ? EXIT_USAGE : 0;
+}
+/* Tells the session. */
+static oct_result route(const chat *c, const routing *r, oct_error *err) {
+    oct_gate gate;
+    memset(&gate, 0, sizeof gate);
+    gate.pin = r->pin;
+    gate.n_pin = r->n_pin;
+    gate.mute = r->mute;
+    gate.n_mute = r->n_mute;
+    gate.n_weights = r->n_weights;
+    if (r->n_weights) gate.weights = r->weights;
+    return c->info.n_gate ? oct_session_set_gate(c->session, &gate, err) : OCT_OK;
+}
+
 /* The options as a session desc. */
 static int make_desc(chat *c) {
     static const char *const isas[] = { "auto", "scalar", "avx2", "avx512", "neon" };
@@ -727,7 +791,8 @@ static int make_desc(chat *c) {
     d->n_threads = set.threads;
     d->exact = set.exact;
     d->seed = set.seed;
-    d->max_tokens = set.max_tokens > 0 ? set.max_tokens : 0;
+    d->max_tokens = set.max_tokens < 0 ? 1 << 30 : set.max_tokens;
+    d->keep_gate = set.keep_gate;
     d->raw = set.raw;
     d->prompt_style = set.style;
     d->system = set.system;
@@ -742,7 +807,7 @@ static int make_desc(chat *c) {
     d->abort = stopping;
     d->progress = on_progress;
     d->progress_user = c;
-    return 0;
+    return make_routing(&c->routing);
 }
 
 /* The adapters of the command line.  A number after the last colon is the scale. */
@@ -807,6 +872,10 @@ static int open_model(chat *c) {
         say("%s: the model has no point-cloud encoder", set.model);
         return EXIT_MODEL;
     }
+    if ((set.pin || set.mute || set.gate || set.keep_gate) && c->info.n_gate == 0) {
+        say("%s: the model has no LoRA experts, so no gate of theirs", set.model);
+        return EXIT_MODEL;
+    }
     const oct_string style = c->info.prompt_style;
     if (set.system && *set.system && !set.quiet && (set.raw || (!set.style && style.len == 3 && memcmp(style.data, "raw", 3) == 0)))
         say("the prompt style is raw: the system text is not used");
@@ -821,6 +890,7 @@ static int open_session(chat *c) {
     c->pending = 0;
     oct_result r = oct_session_open(&c->session, c->model, &c->desc, &err);
     if (!r) r = oct_session_set_lora(c->session, (const oct_lora *const *)c->loras, c->scales, c->n_loras, &err);
+    if (!r) r = route(c, &c->routing, &err);
     if (!r) return 0;
     say("%s: %s", set.model, err.message);
     return r == OCT_E_ARG ? EXIT_USAGE : exit_code(r);
@@ -889,6 +959,9 @@ static int pictures_of_options(chat *c, pictures *p) {
 
 /* --- an answer ------------------------------------------------------------------------------- */
 
+/* A new question computes the whole dialogue anew: the gate of LoRA experts depends on all of it. */
+static int is_anew(const chat *c) { return c->info.n_gate && (!set.keep_gate || c->rerouted); }
+
 /* Pictures come before the text, as the official programs have it. */
 static oct_result feed(chat *c, const char *question, size_t len, const pictures *with, oct_error *err) {
     size_t n = 0;
@@ -903,6 +976,16 @@ static oct_result feed(chat *c, const char *question, size_t len, const pictures
     if (!r) r = oct_tokenize(c->model, question, len, OCT_TEXT_SPECIAL, ids, n, &n, err);
     if (!r) r = oct_feed_tokens(c->session, ids, n, err);
     free(ids);
+    return r;
+}
+/* The turns that the session does not hold, if there are any. */
+static oct_result feed_turns(chat *c, oct_error *err) {
+    oct_result r = OCT_OK;
+    for (size_t i = 0; c->refeed && i < c->n_turns && !r; i++) {
+        const turn *t = &c->turns[i];
+        r = feed(c, t->question, t->len, &t->with, err);
+        if (!r) r = oct_feed_answer(c->session, t->answer.data, t->answer.len, err);
+    }
     return r;
 }
 /* On a terminal, control characters from a model stay harmless: only line breaks and tabs act. */
@@ -937,7 +1020,7 @@ static void turn_back(chat *c, int position) {
 
 /* Feeds the question and takes the answer, streaming it if asked.  o is filled whatever happens. */
 static void answer(chat *c, const char *question, size_t len, const pictures *with, int stream, outcome *o) {
-    const int before = turn_start(c), terminal = is_terminal(stdout);
+    const int before = is_anew(c) || c->refeed ? 0 : turn_start(c), terminal = is_terminal(stdout);
     oct_token t;
     int unseen = 0;                      /* tokens at the end whose text is still held back */
     text_set(&o->answer, "", 0);
@@ -950,7 +1033,8 @@ static void answer(chat *c, const char *question, size_t len, const pictures *wi
     o->image_ms = with->image_ms;
     o->encode_ms = with->encode_ms;
     progress_begin(c, "prompt");
-    o->result = feed(c, question, len, with, &o->err);
+    o->result = feed_turns(c, &o->err);
+    if (!o->result) o->result = feed(c, question, len, with, &o->err);
     if (!o->result) o->result = oct_prefill(c->session, &o->err);
     o->prefill_ms = now_ms() - c->start;
     progress_end(c);
@@ -958,6 +1042,8 @@ static void answer(chat *c, const char *question, size_t len, const pictures *wi
         oct_feed_clear(c->session);      /* the session stands where it stood */
         return;
     }
+    c->renumbered |= c->rerouted;
+    c->refeed = c->rerouted = 0;
     o->n_prompt = oct_session_position(c->session) - before;
     const double start = now_ms();
     while (!stopping(NULL) && (o->result = oct_next(c->session, &t, &o->err)) == OCT_OK && !t.is_end) {
@@ -984,8 +1070,21 @@ static void answer(chat *c, const char *question, size_t len, const pictures *wi
     c->pending = o->n_generated > 0 && strcmp(o->stop, "eos") != 0;
 }
 
+/* The gate as numbers with something between them. */
+static void put_gate(text *out, const chat *c, const char *between) {
+    int n = 0;
+    const float *gate = oct_session_gate(c->session, &n);
+    for (int e = 0; e < n; e++) {
+        if (e) text_puts(out, between);
+        text_number(out, "%.6g", (double)gate[e]);
+    }
+}
 static void print_stats(const chat *c, const outcome *o) {
     int n;
+    text gate = { NULL, 0, 0 };
+    put_gate(&gate, c, " ");
+    if (gate.len) fprintf(stderr, "gate of the LoRA experts: %s\n", gate.data);
+    text_free(&gate);
     oct_session_tokens(c->session, &n);
     if (o->n_images)
         fprintf(stderr, "pictures: %d read in %.0f ms; %d encoded in %.0f ms\n", o->n_images, o->image_ms, o->n_encoded, o->encode_ms);
@@ -1019,8 +1118,14 @@ static void json_put_outcome(text *out, const chat *c, const outcome *o) {
     snprintf(line, sizeof line, ",\"stop\":\"%s\",\"n_prompt\":%d,\"n_generated\":%d", o->stop, o->n_prompt, o->n_generated);
     text_puts(out, line);
     if (o->n_images) text_number(out, ",\"n_images_encoded\":%.0f", o->n_encoded);
-    snprintf(line, sizeof line, ",\"seed\":%llu,\"ms\":{\"open\":", (unsigned long long)c->desc.seed);
+    snprintf(line, sizeof line, ",\"seed\":%llu", (unsigned long long)c->desc.seed);
     text_puts(out, line);
+    if (c->info.n_gate) {
+        text_puts(out, ",\"gate\":[");
+        put_gate(out, c, ",");
+        text_puts(out, "]");
+    }
+    text_puts(out, ",\"ms\":{\"open\":");
     text_number(out, "%.3f", c->open_ms);
     if (o->n_images) {
         text_number(out, ",\"image\":%.3f", o->image_ms);
@@ -1744,11 +1849,12 @@ static void turns_cut(chat *c, size_t n) {
     while (c->n_turns > n) {
         turn *t = &c->turns[--c->n_turns];
         free(t->question);
+        text_free(&t->answer);
         pictures_clear(&t->with);
     }
 }
 /* The turn takes the pictures over. */
-static void turns_add(chat *c, int position, const char *question, size_t len, pictures *with) {
+static void turns_add(chat *c, int position, const char *question, size_t len, pictures *with, const text *said) {
     if (c->n_turns == c->cap_turns) {
         turn *p = (turn *)realloc(c->turns, (c->cap_turns * 2 + 8) * sizeof *p);
         if (!p) leave_memory();
@@ -1762,6 +1868,8 @@ static void turns_add(chat *c, int position, const char *question, size_t len, p
     if (!t->question) leave_memory();
     memcpy(t->question, question, len);
     t->question[len] = 0;
+    memset(&t->answer, 0, sizeof t->answer);
+    text_set(&t->answer, said->data, said->len);
     t->with = *with;
     t->with.encoded = 0;                 /* asked again, they cost nothing */
     t->with.image_ms = t->with.encode_ms = 0;
@@ -1776,7 +1884,7 @@ static void repl_turn(repl *r, const char *question, size_t len, pictures *with)
     interrupted = 0;
     answer(c, question, len, with, !set.json, &r->last);
     if (r->last.n_prompt > 0) {
-        turns_add(c, before, question, len, with);
+        turns_add(c, before, question, len, with, &r->last.answer);
         if (set.json) {
             text line = { NULL, 0, 0 };
             text_puts(&line, "{");
@@ -1821,6 +1929,7 @@ static void cmd_clear(repl *r, char *arg) {
     experts_count(&r->c->experts, oct_session_position(r->c->session));
     turn_back(r->c, 0);
     turns_cut(r->c, 0);
+    r->c->refeed = r->c->renumbered = 0;
     pictures_clear(&r->c->waiting);
     note(r, "(the chat starts over)");
 }
@@ -1834,6 +1943,7 @@ static void cmd_system(repl *r, char *arg) {
     c->desc.system = c->system.data;
     experts_count(&c->experts, oct_session_position(c->session));
     turns_cut(c, 0);
+    c->refeed = c->renumbered = 0;
     r->code = open_session(c);
     if (r->code) r->quit = 1;
     else note(r, *arg ? "(system text set; the chat starts over)" : "(no system text; the chat starts over)");
@@ -1845,7 +1955,8 @@ static int undo(repl *r) {
         note(r, "(there is no turn to take back)");
         return 0;
     }
-    turn_back(c, c->turns[c->n_turns - 1].position);
+    c->refeed = c->refeed || c->renumbered || is_anew(c);       /* else the turn's position is still true */
+    turn_back(c, c->refeed ? 0 : c->turns[c->n_turns - 1].position);
     return 1;
 }
 static void cmd_undo(repl *r, char *arg) {
@@ -1881,10 +1992,11 @@ static void cmd_regen(repl *r, char *arg) {
     if (c->desc.sampling.temperature > 0) {
         if (reseed(r, c->desc.seed + 1)) repl_turn(r, t.question, t.len, &t.with);
     } else {
-        note(r, "(greedy: the same answer again; /set temperature 0.8 for others)");
+        if (!c->rerouted) note(r, "(greedy: the same answer again; /set temperature 0.8 for others)");
         repl_turn(r, t.question, t.len, &t.with);
     }
     free(t.question);
+    text_free(&t.answer);
     pictures_clear(&t.with);
 }
 static void cmd_stats(repl *r, char *arg) {
@@ -1897,10 +2009,24 @@ static void cmd_context(repl *r, char *arg) {
     (void)arg;
     note(r, "%d of %d positions taken, turns: %zu", oct_session_position(c->session), context_of(c), c->n_turns);
 }
+/* What was fed again after /undo goes into the session; 0: it could not. */
+static int settle(repl *r) {
+    chat *c = r->c;
+    oct_error err;
+    oct_result bad = feed_turns(c, &err);
+    if (!bad && c->n_turns) bad = oct_prefill(c->session, &err);
+    if (bad) {
+        oct_feed_clear(c->session);
+        note(r, "%s", err.message);
+    }
+    c->refeed = bad != OCT_OK;
+    return !bad;
+}
 static void cmd_save(repl *r, char *arg) {
     chat *c = r->c;
     oct_error err;
     const char *path = unquote(arg);
+    if (c->refeed && !settle(r)) return;
     const size_t bytes = oct_session_snapshot_bytes(c->session);
     void *data = malloc(bytes ? bytes : 1);
     if (!data) leave_memory();
@@ -1924,7 +2050,7 @@ static void cmd_load(repl *r, char *arg) {
     else if (oct_session_restore(c->session, data.data, data.len, &err)) note(r, "%s: %s", path, err.message);
     else {
         turns_cut(c, 0);
-        c->pending = 0;
+        c->pending = c->refeed = c->renumbered = 0;
         note(r, "(loaded: %d positions)", oct_session_position(c->session));
     }
     text_free(&data);
@@ -1947,6 +2073,47 @@ static void cmd_image(repl *r, char *arg) {
     else if (code) note(r, "%s", fault);
     else note(r, "(%d tokens; %s with the next question)", r->c->info.image_tokens, p->n == 1 ? "it goes" : "all of them go");
     interrupted = 0;
+}
+
+/* /gate, /pin, /mute: they act on the next question, and on the last one asked again. */
+static void gate_change(repl *r, const routing *want) {
+    chat *c = r->c;
+    oct_error err;
+    const oct_result bad = c->info.n_gate ? route(c, want, &err) : OCT_E_UNSUPPORTED;
+    if (c->info.n_gate == 0) note(r, "the model has no LoRA experts, so no gate of theirs");
+    else if (bad) note(r, "%s", err.message);
+    else {
+        c->routing = *want;
+        c->rerouted = c->n_turns > 0;
+        note(r, "(for the next question; /regen asks the last one again)");
+    }
+}
+static void cmd_gate(repl *r, char *arg) {
+    routing want;
+    text now = { NULL, 0, 0 };
+    memset(&want, 0, sizeof want);
+    if (!*arg) {
+        put_gate(&now, r->c, " ");
+        note(r, r->c->info.n_gate == 0 ? "the model has no LoRA experts, so no gate of theirs" : now.len ? "%s" : "(nothing was asked yet)",
+             now.len ? now.data : "");
+        text_free(&now);
+    } else if (strcmp(arg, "auto") != 0 && (want.n_weights = parse_weights(arg, want.weights)) < 0) {
+        note(r, "/gate: '%s', expected weights with commas between them, or auto", arg);
+    } else {
+        gate_change(r, &want);
+    }
+}
+static void cmd_pin(repl *r, char *arg) {
+    routing want = r->c->routing;
+    want.n_weights = 0;
+    if ((want.n_pin = parse_experts(arg, want.pin)) < 0) note(r, "/pin: '%s', expected numbers of experts with commas between them", arg);
+    else gate_change(r, &want);
+}
+static void cmd_mute(repl *r, char *arg) {
+    routing want = r->c->routing;
+    want.n_weights = 0;
+    if ((want.n_mute = parse_experts(arg, want.mute)) < 0) note(r, "/mute: '%s', expected numbers of experts with commas between them", arg);
+    else gate_change(r, &want);
 }
 
 static void set_sampling_show(const repl *r) {
@@ -2013,6 +2180,9 @@ static const struct command {
     { "/set", "NAME VALUE", "sampling, e.g. /set temperature 0.2; alone: what is set", cmd_set },
     { "/read", "FILE", "ask what a file says", cmd_read },
     { "/image", "FILE", "a picture for the next question; more of them for more", cmd_image },
+    { "/gate", "A,B,...", "weights of the LoRA experts; auto: as the question says; alone: what they are", cmd_gate },
+    { "/pin", "1,3", "only these LoRA experts compete; alone: all do", cmd_pin },
+    { "/mute", "2", "these do not; alone: all do", cmd_mute },
     { "/save", "FILE", "keep the chat", cmd_save },
     { "/load", "FILE", "go on with a chat that was kept", cmd_load },
     { "/stats", "", "times and tokens/s of the last answer", cmd_stats },
@@ -2078,6 +2248,7 @@ static int run_repl(chat *c) {
         note(&r, "%.*s, %.*s, style %s; /help for commands, Ctrl-D leaves", (int)c->info.name.len, c->info.name.data ? c->info.name.data : "",
              (int)c->info.architecture.len, c->info.architecture.data ? c->info.architecture.data : "",
              set.raw ? "raw" : set.style ? set.style : c->info.prompt_style.data);
+    if (set.keep_gate && !set.quiet) note(&r, "(--keep-gate: later questions go to the experts that the first one chose; the official program chooses anew)");
     r.code = pictures_of_options(c, &c->waiting);
     while (!r.quit && !r.code && !terminated) {
         const line_end end = ask(&r, ">>> ", &line);
