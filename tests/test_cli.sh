@@ -456,6 +456,86 @@ run -m "$dir/moe.gguf" -p hello --lora tests/golden/adapter.gguf < /dev/null
 ok lora_other_model code 3
 ok lora_other_model_said err_has 'blk.0.attn_q.weight.lora_a'
 
+# --- the gate of LoRA experts, and OCTAVIUS's styles ----------------------------------------------------------------
+oct=tests/golden/octavius.gguf
+"$B/octavius-synth" tiny-octavius-clip --type f32 --seed 1 -o "$dir/oct-tower.gguf" > "$dir/synth" 2>&1 || cat "$dir/synth"
+boat() { run -m "$oct" --mmproj "$dir/oct-tower.gguf" -t 1 -n 6 --temp 0 "$@"; }
+ask_boat() { boat --image "$dir/a.ppm" -p 'What colour is the small boat?' "$@" < /dev/null; }
+gate_is() { grep -q "\"gate\":\[$1\]" "$dir/out"; }
+ask_boat --json
+ok gate_json code 0
+ok gate_json_four grep -q '"gate":\[[0-9.e-]*,[0-9.e-]*,[0-9.e-]*,[0-9.e-]*\]' "$dir/out"
+ok gate_json_encoded out_has '"n_images_encoded":1'
+ask_boat
+cp "$dir/out" "$dir/auto"
+ask_boat --stats
+ok gate_stats err_has 'gate of the LoRA experts: '
+ok gate_stats_same same "$dir/out" "$dir/auto"
+ask_boat --expert-pin 2 --json
+ok expert_pin gate_is '0,0,1,0'
+ask_boat --expert-pin 2
+ok expert_pin_acts [ "$(cmp -s "$dir/out" "$dir/auto"; echo $?)" -eq 1 ]
+ask_boat --expert-mute 0,2,3 --json
+ok expert_mute gate_is '0,1,0,0'
+ask_boat --gate 0.5,0,0,0.25 --json
+ok gate_given gate_is '0.5,0,0,0.25'
+ask_boat --gate 0,0,1,0
+cp "$dir/out" "$dir/given"
+ask_boat --expert-pin 2
+ok gate_given_is_pinned same "$dir/out" "$dir/given"
+for bad in '--expert-pin x' '--expert-pin 1,' '--expert-pin 9' '--expert-mute 0,1,2,3' '--gate 1,2' '--gate 1,2,x,4' '--expert-pin 1.5' \
+           '--gate 1,0,0,0 --expert-pin 1' '--expert-mute -1'; do
+    ask_boat $bad
+    ok "usage: $bad" code 2
+done
+gen -p hello --expert-pin 1 < /dev/null
+ok no_gate code 3
+ok no_gate_said err_has 'no LoRA experts'
+gen -p hello --keep-gate < /dev/null
+ok no_gate_to_keep code 3
+for s in bare chef legacy; do
+    ask_boat --prompt-style $s --json
+    ok "style $s" code 0
+    cut -d, -f3 "$dir/out" >> "$dir/lengths"
+done
+ok styles_differ [ "$(sort -u "$dir/lengths" | wc -l)" -eq 3 ]
+boat -p 'What is it?' --json < /dev/null
+ok no_picture code 0
+boat -p 'What is it?' -n 0 --temp 0 --json < /dev/null
+ok files_max_tokens grep -q '"n_generated":[0-9]' "$dir/out"
+
+# the second question: no picture is encoded again, and all is as in a chat that begins with what was said
+ship() { { printf '%s\n' "$@"; } | boat -i --json; }
+ship "/image $dir/a.ppm" 'What is it?' 'And where?' '/gate'
+ok turns code 0
+ok turns_lines out_lines 2
+ok turns_encode_once [ "$(grep -c '"n_images_encoded":1' "$dir/out")" -eq 1 ]
+ok turns_gates [ "$(grep -o '"gate":[^]]*' "$dir/out" | sort -u | wc -l)" -eq 2 ]
+tail -1 "$dir/out" | sed 's/,"seed".*"gate"/,"gate"/; s/,"ms".*//' > "$dir/second"
+n=$(sed 's/.*"n_prompt":\([0-9]*\).*/\1/' "$dir/second")
+ok turns_anew [ "$n" -gt 40 ]
+ship "/image $dir/a.ppm" 'What is it?' 'Why?' '/undo' 'And where?' '/regen'
+tail -1 "$dir/out" | sed 's/,"seed".*"gate"/,"gate"/; s/,"ms".*//' > "$dir/again"
+ok turns_undo same "$dir/again" "$dir/second"
+ship "/image $dir/a.ppm" 'What is it?' "/save $dir/ship" 'Why?' "/load $dir/ship" 'And where?'
+tail -1 "$dir/out" | sed 's/,"seed".*"gate"/,"gate"/; s/,"ms".*//' > "$dir/again"
+ok turns_saved same "$dir/again" "$dir/second"
+ship "/image $dir/a.ppm" 'What is it?' 'Why?' '/undo' "/save $dir/ship2" '/clear' "/load $dir/ship2" 'And where?'
+tail -1 "$dir/out" | sed 's/,"seed".*"gate"/,"gate"/; s/,"ms".*//' > "$dir/again"
+ok turns_undone_and_saved same "$dir/again" "$dir/second"
+ship "/image $dir/a.ppm" 'What is it?' '/pin 2' '/regen' '/pin' '/regen' '/gate 1,0' '/mute x' '/gate auto' '/gate'
+ok turns_pin [ "$(sed -n 2p "$dir/out" | grep -c '"gate":\[0,0,1,0\]')" -eq 1 ]
+ok turns_unpin [ "$(sed 's/.*"gate"/"gate"/; s/,"ms".*//' "$dir/out" | sort -u | wc -l)" -eq 2 ]
+ok turns_gate_bad err_has 'gate: 2 weights, expected 4'
+ok turns_mute_bad err_has "/mute: 'x'"
+printf '/image %s\nWhat is it?\nAnd where?\n' "$dir/a.ppm" | boat -i --json --keep-gate
+ok keep_gate code 0
+ok keep_gate_said err_has 'later questions go to the experts that the first one chose'
+ok keep_gate_keeps [ "$(grep -o '"gate":[^]]*' "$dir/out" | sort -u | wc -l)" -eq 1 ]
+ok keep_gate_appends [ "$(tail -1 "$dir/out" | sed 's/.*"n_prompt":\([0-9]*\).*/\1/')" -lt "$n" ]
+printf '/gate\n/pin 1\n' | gen -i
+ok chat_no_gate err_has 'no LoRA experts'
+
 # --- octavius-inspect: stages ----------------------------------------------------------------------------------------
 look_into() { "$B/octavius-inspect" "$@" > "$dir/out" 2> "$dir/err" < /dev/null; rc=$?; }
 shape() { head -c 128 "$1" | grep -aqF "'shape': ($2)"; }      # an NPY file, what its header says
