@@ -521,6 +521,22 @@ OCT_API oct_result oct_boxes_begin(oct_boxes *b, const oct_model *m, int width, 
  * text NULL: the answer is over; call until 0, then the reader is ready for another answer. */
 OCT_API int        oct_boxes_next(oct_boxes *b, oct_string *text, oct_box *out);
 
+/* --- drawing (left out by OCTAVIUS_NO_PICTURES) ------------------------------
+ * Boxes with their labels on plates, a colour for each label; those dropped are passed over.  Lines and letters grow with the
+ * picture.  At most 4096 boxes. */
+
+/* Draws into the pixels of a picture.  For pixels of your own: a picture whose image is set, and all else zero. */
+OCT_API oct_result oct_boxes_draw(oct_picture *picture, const oct_box *boxes, size_t n, oct_error *err);
+
+/* Takes the next bytes of a file.  Non-zero return: no more; the call fails with OCT_E_IO. */
+typedef int (*oct_write_fn)(void *user, const void *data, size_t n);
+/* The picture as a PNG file, compressed.  Memory: its pixels once more, of the allocator; NULL: the default one. */
+OCT_API oct_result oct_png_write(const oct_image *image, const oct_allocator *allocator, oct_write_fn write, void *user,
+                                 oct_error *err);
+/* The picture, inside the file, and the boxes beside it as SVG: they stay sharp, and the labels are text. */
+OCT_API oct_result oct_svg_write(const oct_image *image, const oct_box *boxes, size_t n, const oct_allocator *allocator,
+                                 oct_write_fn write, void *user, oct_error *err);
+
 /* --- query, rewind, keep --------------------------------------------------- */
 
 OCT_API int            oct_session_position(const oct_session *s);             /* positions in the cache */
@@ -11699,8 +11715,730 @@ static void oct__guard_token(oct__guard *g, const oct__vocab *v, int32_t id) {
  * MARK: - 18. drawing
  * ==========================================================================
  * Boxes drawn into a picture, with their labels on plates, in letters of our
- * own; the picture written as PNG, or as SVG with the boxes beside it.
+ * own; the picture written as PNG, or as SVG with the boxes beside it.  Where a
+ * box and its plate stand, and in which colour, is decided once for both.
  */
+#if !defined(OCTAVIUS_NO_PICTURES)
+
+/* --- letters ----------------------------------------------------------------------- */
+
+/* ' ' to '~' and an empty frame for all other characters: 5 columns and 9 rows each, the last two below the line.  A row is
+ * one byte: 64 plus its pixels, the left one highest. */
+enum { OCT__FONT_W = 5, OCT__FONT_H = 9, OCT__FONT_STEP = 6 };
+static const unsigned char *oct__font_glyph(int32_t cp) {
+    static const char rows[] =
+        "@@@@@@@@@" "DDDDD@D@@" "JJJ@@@@@@" "JJ_J_JJ@@" "DOTNE^D@@" "XYBDHSC@@" "LRTHURM@@" "DDH@@@@@@"
+        "BDHHHDB@@" "HDBBBDH@@" "@DUNUD@@@" "@DD_DD@@@" "@@@@@LLDH" "@@@_@@@@@" "@@@@@LL@@" "AABDHPP@@"
+        "NQSUYQN@@" "DLDDDDN@@" "NQAFHP_@@" "^AANAA^@@" "BFJR_BB@@" "_P^AAQN@@" "FHP^QQN@@" "_ABDHHH@@"
+        "NQQNQQN@@" "NQQOABL@@" "@LL@LL@@@" "@LL@@LLDH" "BDHPHDB@@" "@@_@_@@@@" "HDBABDH@@" "NQABD@D@@"
+        "NQWUWPO@@" "NQQ_QQQ@@" "^QQ^QQ^@@" "NQPPPQN@@" "^QQQQQ^@@" "_PP^PP_@@" "_PP^PPP@@" "NQPWQQN@@"
+        "QQQ_QQQ@@" "NDDDDDN@@" "GBBBBRL@@" "QRTXTRQ@@" "PPPPPP_@@" "Q[UUQQQ@@" "QYYUSSQ@@" "NQQQQQN@@"
+        "^QQ^PPP@@" "NQQQURM@@" "^QQ^TRQ@@" "OPPNAA^@@" "_DDDDDD@@" "QQQQQQN@@" "QQQQJJD@@" "QQQUU[Q@@"
+        "QQJDJQQ@@" "QQJDDDD@@" "_ABDHP_@@" "NHHHHHN@@" "PPHDBAA@@" "NBBBBBN@@" "DJQ@@@@@@" "@@@@@@@_@"
+        "HDB@@@@@@" "@@NAOQO@@" "PP^QQQ^@@" "@@OPPPO@@" "AAOQQQO@@" "@@NQ_PN@@" "FIH^HHH@@" "@@OQQQOAN"
+        "PP^QQQQ@@" "D@LDDDN@@" "B@FBBBBRL" "PPRTXTR@@" "LDDDDDN@@" "@@ZUUUU@@" "@@^QQQQ@@" "@@NQQQN@@"
+        "@@^QQQ^PP" "@@OQQQOAA" "@@VYPPP@@" "@@OPNA^@@" "HH^HHIF@@" "@@QQQQO@@" "@@QQQJD@@" "@@QQUUJ@@"
+        "@@QJDJQ@@" "@@QQQQOAN" "@@_BDH_@@" "FHHPHHF@@" "DDDDDDD@@" "LBBABBL@@" "@@HUB@@@@" "_QQQQQ_@@";
+    /* from U+00C0 on: letters without their accents */
+    static const char plain[] = "AAAAAA\177CEEEEIIII\177NOOOOO*OUUUUY\177\177aaaaaa\177ceeeeiiii\177nooooo/ouuuuy\177y";
+    if (cp >= 0xC0 && cp <= 0xFF) cp = (unsigned char)plain[cp - 0xC0];
+    if (cp < 32 || cp > 127) cp = 127;
+    return (const unsigned char *)rows + (size_t)(cp - 32) * OCT__FONT_H;
+}
+static int oct__font_pixel(const unsigned char *glyph, int x, int y) {
+    return x >= 0 && x < OCT__FONT_W && y >= 0 && y < OCT__FONT_H && (glyph[y] >> (OCT__FONT_W - 1 - x) & 1);
+}
+/* How much of the pixel (x, y) of a letter drawn `scale` times as large is covered, 0 to 256.  The letter's pixels are points
+ * of a smooth surface, which is cut at a height where strokes keep their width and diagonals hang together. */
+static int oct__font_cover(const unsigned char *glyph, int scale, int x, int y) {
+    const int at_x = 2 * x + 1 - scale, at_y = 2 * y + 1 - scale, step = 2 * scale;      /* from the centre of pixel 0 */
+    const int gx = (at_x + step) / step - 1, gy = (at_y + step) / step - 1;
+    const int fx = at_x - gx * step, fy = at_y - gy * step;
+    const int top = oct__font_pixel(glyph, gx, gy) * (step - fx) + oct__font_pixel(glyph, gx + 1, gy) * fx;
+    const int bottom = oct__font_pixel(glyph, gx, gy + 1) * (step - fx) + oct__font_pixel(glyph, gx + 1, gy + 1) * fx;
+    const int64_t height = (int64_t)256 * (top * (step - fy) + bottom * fy) / ((int64_t)step * step);
+    const int64_t cover = (height - 110) * (scale + 1) + 128;
+    return (int)(cover < 0 ? 0 : cover > 256 ? 256 : cover);
+}
+
+/* --- where things stand ---------------------------------------------------------------- */
+
+/* How a picture of some size is drawn on. */
+typedef struct oct__pen { int width, height, scale, line, pad, plate; } oct__pen;
+static oct__pen oct__pen_of(int width, int height) {
+    oct__pen p;
+    p.width = width;
+    p.height = height;
+    p.scale = (int)OCT__MAX(OCT__MIN(((int64_t)width + height + 300) / 600, (int64_t)height / 40), 1);
+    p.line = (5 * p.scale + 2) / 4;
+    p.pad = 2 * p.scale;
+    p.plate = OCT__FONT_H * p.scale + p.pad;
+    return p;
+}
+typedef struct oct__area { int x1, y1, x2, y2; } oct__area;      /* x2, y2 not included */
+
+static bool oct__area_meets(oct__area a, oct__area b) { return a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2; }
+static int oct__pixel_of(float v, int size) {
+    return v > 0.0f ? v < (float)size ? (int)((double)v + 0.5) : size : 0;       /* NaN too is 0 */
+}
+/* The outer edge of a box's line, half of which lies outside of the box. */
+static oct__area oct__box_area(const oct__pen *p, const oct_box *b) {
+    oct__area a;
+    a.x1 = OCT__MAX(oct__pixel_of(b->x1, p->width) - p->line / 2, 0);
+    a.y1 = OCT__MAX(oct__pixel_of(b->y1, p->height) - p->line / 2, 0);
+    a.x2 = OCT__MIN(OCT__MAX(oct__pixel_of(b->x2, p->width), a.x1 + p->line / 2) + (p->line + 1) / 2, p->width);
+    a.y2 = OCT__MIN(OCT__MAX(oct__pixel_of(b->y2, p->height), a.y1 + p->line / 2) + (p->line + 1) / 2, p->height);
+    a.x1 = OCT__MIN(a.x1, OCT__MAX(a.x2 - p->line, 0));
+    a.y1 = OCT__MIN(a.y1, OCT__MAX(a.y2 - p->line, 0));
+    return a;
+}
+/* Characters of a label that fit on a plate in the picture; none where plates would hide it. */
+static int oct__label_chars(const oct__pen *p, const char *label) {
+    const size_t len = strlen(label);
+    const int room = (p->width - 2 * p->pad + p->scale) / (OCT__FONT_STEP * p->scale);
+    int n = 0;
+    int32_t cp;
+    for (size_t i = 0; i < len && n < room; n++) i += (size_t)oct__utf8_decode(label + i, len - i, &cp);
+    return 3 * p->plate <= p->height ? n : 0;
+}
+/* The plate of a label: above its box, or inside, below, at the bottom, whichever place is the first in the picture that no
+ * earlier plate has taken.  Empty where it has none. */
+static oct__area oct__plate_area(const oct__pen *p, oct__area box, int n_chars, const oct__area *taken, size_t n_taken) {
+    const int width = OCT__FONT_STEP * p->scale * n_chars - p->scale + 2 * p->pad;
+    const int tops[4] = { box.y1 - p->plate, box.y1, box.y2, box.y2 - p->plate };
+    oct__area a, first;
+    memset(&first, 0, sizeof first);
+    if (n_chars == 0) return first;
+    bool have = false;
+    for (int i = 0; i < 4; i++) {
+        a.x1 = OCT__MAX(OCT__MIN(box.x1, p->width - width), 0);
+        a.x2 = OCT__MIN(a.x1 + width, p->width);
+        a.y1 = tops[i];
+        a.y2 = a.y1 + p->plate;
+        if (a.y1 < 0 || a.y2 > p->height) continue;
+        bool free = true;
+        for (size_t j = 0; j < n_taken && free; j++) free = !oct__area_meets(a, taken[j]);
+        if (free) return a;
+        if (!have) first = a;
+        have = true;
+    }
+    if (!have) {
+        a.y1 = OCT__MAX(OCT__MIN(box.y1, p->height - p->plate), 0);
+        a.y2 = a.y1 + p->plate;
+        return a;
+    }
+    return first;
+}
+static bool oct__is_light(const unsigned char *c) { return 299 * c[0] + 587 * c[1] + 114 * c[2] > 140000; }
+
+/* One box, ready to be drawn. */
+enum { OCT__DRAW_MOST = 4096 };
+typedef struct oct__placed { const oct_box *of; oct__area box, plate; int n_chars; const unsigned char *colour; } oct__placed;
+
+/* Places all boxes but those dropped; *placed [*n_placed] is of allocator a.  Each label has one colour. */
+static oct_result oct__place(const oct__pen *p, const oct_box *boxes, size_t n, const oct_allocator *a, oct__placed **placed,
+                             size_t *n_placed, oct_error *err) {
+    static const unsigned char colours[][3] = {
+        { 230, 57, 70 }, { 46, 204, 113 }, { 52, 132, 240 }, { 255, 196, 0 }, { 171, 71, 222 }, { 0, 200, 212 }, { 255, 127, 39 },
+        { 245, 105, 190 }, { 150, 210, 30 }, { 120, 94, 60 }, { 0, 120, 110 }, { 250, 230, 140 }, { 96, 80, 220 }, { 140, 20, 50 },
+        { 170, 220, 255 }, { 20, 100, 30 }
+    };
+    if (n > OCT__DRAW_MOST) return oct__fail(err, OCT_E_LIMIT, "boxes: %zu, expected at most %d", n, (int)OCT__DRAW_MOST);
+    oct__placed *list = OCT__NEW(a, oct__placed, n);
+    oct__area *taken = OCT__NEW(a, oct__area, n);
+    size_t count = 0, kinds = 0;
+    for (size_t i = 0; i < n && list && taken; i++) {
+        oct__placed *q = &list[count];
+        size_t like = 0;
+        if (boxes[i].dropped) continue;
+        q->of = &boxes[i];
+        q->box = oct__box_area(p, &boxes[i]);
+        q->n_chars = oct__label_chars(p, boxes[i].label);
+        q->plate = taken[count] = oct__plate_area(p, q->box, q->n_chars, taken, count);
+        while (like < count && strcmp(list[like].of->label, boxes[i].label) != 0) like++;
+        q->colour = like < count ? list[like].colour : colours[kinds++ % (sizeof colours / sizeof colours[0])];
+        count++;
+    }
+    oct__free(a, taken);
+    *placed = list;
+    *n_placed = count;
+    if (list && taken) return OCT_OK;
+    oct__free(a, list);
+    *placed = NULL;
+    return oct__fail(err, OCT_E_MEMORY, "out of memory for %zu boxes", n);
+}
+
+/* --- into pixels ------------------------------------------------------------------------------ */
+
+typedef struct oct__surface { unsigned char *pixels; size_t stride; int width, height, n_ch; } oct__surface;
+
+/* alpha of 256 of a colour over a pixel. */
+static void oct__surface_mix(const oct__surface *s, int x, int y, const unsigned char *colour, int alpha) {
+    unsigned char *to = s->pixels + (size_t)y * s->stride + (size_t)x * (size_t)s->n_ch;
+    for (int i = 0; i < 3; i++) to[i] = (unsigned char)(to[i] + (colour[i] - to[i]) * alpha / 256);
+    if (s->n_ch == 4) to[3] = (unsigned char)(to[3] + (255 - to[3]) * alpha / 256);
+}
+static void oct__surface_fill(const oct__surface *s, oct__area a, const unsigned char *colour, int alpha) {
+    for (int y = OCT__MAX(a.y1, 0); y < OCT__MIN(a.y2, s->height); y++)
+        for (int x = OCT__MAX(a.x1, 0); x < OCT__MIN(a.x2, s->width); x++) oct__surface_mix(s, x, y, colour, alpha);
+}
+/* The frame of an area, `line` wide, inside of it. */
+static void oct__surface_frame(const oct__surface *s, oct__area a, int line, const unsigned char *colour, int alpha) {
+    oct__area side = a;
+    const int down = OCT__MIN(line, a.y2 - a.y1), rest = OCT__MAX(a.y2 - line, a.y1 + down);
+    side.y2 = a.y1 + down;
+    oct__surface_fill(s, side, colour, alpha);
+    side.y1 = rest;
+    side.y2 = a.y2;
+    oct__surface_fill(s, side, colour, alpha);
+    side.y1 = a.y1 + down;
+    side.y2 = rest;
+    side.x2 = a.x1 + OCT__MIN(line, a.x2 - a.x1);
+    oct__surface_fill(s, side, colour, alpha);
+    side.x1 = OCT__MAX(a.x2 - line, side.x2);
+    side.x2 = a.x2;
+    oct__surface_fill(s, side, colour, alpha);
+}
+static void oct__surface_text(const oct__surface *s, const oct__pen *p, int x, int y, const oct__placed *q) {
+    static const unsigned char black[3] = { 0, 0, 0 }, white[3] = { 255, 255, 255 };
+    const unsigned char *ink = oct__is_light(q->colour) ? black : white;
+    const char *text = q->of->label;
+    const size_t len = strlen(text);
+    size_t at = 0;
+    for (int i = 0; i < q->n_chars && at < len; i++, x += OCT__FONT_STEP * p->scale) {
+        int32_t cp;
+        at += (size_t)oct__utf8_decode(text + at, len - at, &cp);
+        const unsigned char *glyph = oct__font_glyph(cp);
+        for (int v = 0; v < OCT__FONT_H * p->scale; v++)
+            for (int u = 0; u < OCT__FONT_W * p->scale; u++) {
+                const int cover = oct__font_cover(glyph, p->scale, u, v);
+                if (cover && x + u < s->width && y + v < s->height) oct__surface_mix(s, x + u, y + v, ink, cover);
+            }
+    }
+}
+static oct_result oct__draw_check(const oct_image *image, const oct_box *boxes, size_t n, oct_error *err) {
+    const oct_result r = oct__image_check(image, err);
+    if (!r && !boxes && n) return oct__fail(err, OCT_E_ARG, "boxes is NULL");
+    return r;
+}
+
+OCT_API oct_result oct_boxes_draw(oct_picture *picture, const oct_box *boxes, size_t n, oct_error *err) {
+    static const unsigned char shade[3] = { 0, 0, 0 };
+    oct__placed *placed;
+    size_t count;
+    oct_result r = oct__draw_check(picture ? &picture->image : NULL, boxes, n, err);
+    if (r) return r;
+    const oct_image *image = &picture->image;
+    const oct__pen p = oct__pen_of(image->width, image->height);
+    oct__surface s;
+    s.n_ch = image->n_channels == 4 ? 4 : 3;
+    s.width = image->width;
+    s.height = image->height;
+    s.stride = image->stride_bytes ? image->stride_bytes : (size_t)s.width * (size_t)s.n_ch;
+    s.pixels = (unsigned char *)(uintptr_t)image->pixels;            /* the picture's own */
+    if ((r = oct__place(&p, boxes, n, &picture->allocator, &placed, &count, err)) != OCT_OK) return r;
+    const int edge = p.scale > 1 ? p.scale / 2 : 0;                  /* a dim line on either side: seen on any ground */
+    for (size_t i = 0; i < count && edge; i++) {
+        oct__area around = placed[i].box;
+        around.x1 -= edge;
+        around.y1 -= edge;
+        around.x2 += edge;
+        around.y2 += edge;
+        oct__surface_frame(&s, around, p.line + 2 * edge, shade, 90);
+    }
+    for (size_t i = 0; i < count; i++) oct__surface_frame(&s, placed[i].box, p.line, placed[i].colour, 256);
+    for (size_t i = 0; i < count; i++) {
+        oct__surface_fill(&s, placed[i].plate, placed[i].colour, 256);
+        oct__surface_text(&s, &p, placed[i].plate.x1 + p.pad, placed[i].plate.y1 + p.pad, &placed[i]);
+    }
+    oct__free(&picture->allocator, placed);
+    return OCT_OK;
+}
+
+/* --- deflate (RFC 1951) -------------------------------------------------------------------------- */
+
+/* Bytes on their way out, and whether the writer still takes them. */
+typedef struct oct__sink { oct_write_fn write; void *user; int refused; } oct__sink;
+static void oct__sink_put(oct__sink *k, const void *data, size_t n) {
+    if (!k->refused && n) k->refused = k->write(k->user, data, n) != 0;
+}
+
+enum { OCT__LZ_WINDOW = 32768, OCT__LZ_HASH = 1 << 15, OCT__LZ_CHAIN = 16, OCT__LZ_SYMBOLS = 32768, OCT__LZ_LENGTHS = 288 };
+typedef struct oct__deflate {
+    oct__sink *sink;
+    uint32_t   crc[256];
+    int32_t    head[OCT__LZ_HASH], prev[OCT__LZ_WINDOW];   /* last place with a hash, and for a place the one before; -1: none */
+    uint16_t   length[OCT__LZ_SYMBOLS], distance[OCT__LZ_SYMBOLS];  /* of a block: a match, or with distance 0 a byte */
+    int        n_symbols;
+    uint32_t   lit_freq[OCT__LZ_LENGTHS], dist_freq[30];
+    uint8_t    lit_len[OCT__LZ_LENGTHS], dist_len[30];
+    uint16_t   lit_code[OCT__LZ_LENGTHS], dist_code[30];
+    uint64_t   bits;
+    int        n_bits;
+    unsigned char out[4 + 32768 + 8];      /* a chunk: its name, then its bytes */
+    size_t     n_out;
+} oct__deflate;
+
+static uint32_t oct__png_crc_of(const oct__deflate *z, const unsigned char *p, size_t n) {
+    uint32_t c = 0xFFFFFFFFu;
+    for (; n > 0; n--, p++) c = z->crc[(c ^ *p) & 255] ^ c >> 8;
+    return ~c;
+}
+static void oct__put_be32(unsigned char *p, uint32_t v) {
+    for (int i = 0; i < 4; i++) p[i] = (unsigned char)(v >> (24 - 8 * i));
+}
+/* A chunk of PNG: data [4 + n] begins with its name. */
+static void oct__png_chunk(oct__deflate *z, const unsigned char *data, size_t n) {
+    unsigned char word[4];
+    oct__put_be32(word, (uint32_t)n);
+    oct__sink_put(z->sink, word, 4);
+    oct__sink_put(z->sink, data, 4 + n);
+    oct__put_be32(word, oct__png_crc_of(z, data, 4 + n));
+    oct__sink_put(z->sink, word, 4);
+}
+static void oct__deflate_flush(oct__deflate *z) {
+    if (z->n_out) oct__png_chunk(z, z->out, z->n_out);
+    z->n_out = 0;
+}
+static void oct__deflate_byte(oct__deflate *z, unsigned c) {
+    z->out[4 + z->n_out++] = (unsigned char)c;
+    if (z->n_out == 32768) oct__deflate_flush(z);
+}
+/* n bits, lowest first; n at most 32. */
+static void oct__deflate_bits(oct__deflate *z, uint32_t v, int n) {
+    z->bits |= (uint64_t)v << z->n_bits;
+    for (z->n_bits += n; z->n_bits >= 8; z->n_bits -= 8) {
+        oct__deflate_byte(z, (unsigned)(z->bits & 255));
+        z->bits >>= 8;
+    }
+}
+
+/* Lengths of a prefix code for symbols [n] with these frequencies, none longer than limit.  Huffman's: the two rarest join,
+ * again and again; leaves and joined nodes come in order, so two queues do. */
+static void oct__huffman(const uint32_t *freq, int n, int limit, uint8_t *len) {
+    uint16_t order[OCT__LZ_LENGTHS];
+    uint32_t weight[2 * OCT__LZ_LENGTHS];
+    uint16_t parent[2 * OCT__LZ_LENGTHS], depth[2 * OCT__LZ_LENGTHS];
+    int used = 0, counts[64] = { 0 };
+    memset(len, 0, (size_t)n);
+    for (int i = 0; i < n; i++)
+        if (freq[i]) order[used++] = (uint16_t)i;
+    for (int i = 0; used < 2; i++)                        /* a code of one symbol is none: another one, never written */
+        if (!freq[i]) order[used++] = (uint16_t)i;
+    for (int i = 1; i < used; i++)
+        for (int j = i; j > 0 && freq[order[j]] < freq[order[j - 1]]; j--) {
+            const uint16_t o = order[j];
+            order[j] = order[j - 1];
+            order[j - 1] = o;
+        }
+    for (int i = 0; i < used; i++) weight[i] = freq[order[i]];
+    const int root = 2 * used - 2;
+    for (int node = used, leaf = 0, join = used; node <= root; node++) {
+        weight[node] = 0;
+        for (int k = 0; k < 2; k++) {
+            const int i = join >= node || (leaf < used && weight[leaf] <= weight[join]) ? leaf++ : join++;
+            weight[node] += weight[i];
+            parent[i] = (uint16_t)node;
+        }
+    }
+    depth[root] = 0;
+    for (int i = root - 1; i >= 0; i--) {
+        depth[i] = (uint16_t)(depth[parent[i]] + 1);
+        if (i < used) counts[OCT__MIN((int)depth[i], limit)]++;
+    }
+    /* those cut to the limit take too much room: a shorter one grows for each, until all fits */
+    uint32_t room = 0;
+    for (int l = 1; l <= limit; l++) room += (uint32_t)counts[l] << (limit - l);
+    for (; room > 1u << limit; room--) {
+        int l = limit - 1;
+        while (counts[l] == 0) l--;
+        counts[limit]--;
+        counts[l]--;
+        counts[l + 1] += 2;
+    }
+    for (int l = limit, i = 0; l > 0; l--)                /* the rarest get the longest */
+        for (int k = 0; k < counts[l]; k++) len[order[i++]] = (uint8_t)l;
+}
+/* Codes of these lengths, their bits in the order in which they are written. */
+static void oct__huffman_codes(const uint8_t *len, int n, uint16_t *code) {
+    unsigned next[16] = { 0 }, counts[16] = { 0 };
+    for (int i = 0; i < n; i++) counts[len[i]]++;
+    counts[0] = 0;
+    for (int l = 1; l < 16; l++) next[l] = (next[l - 1] + counts[l - 1]) << 1;
+    for (int i = 0; i < n; i++) {
+        unsigned v = len[i] ? next[len[i]]++ : 0, turned = 0;
+        for (int b = 0; b < len[i]; b++, v >>= 1) turned = turned << 1 | (v & 1);
+        code[i] = (uint16_t)turned;
+    }
+}
+/* The symbol of a length (3 to 258) or a distance (1 to 32768), and its extra bits. */
+static unsigned oct__lz_length(unsigned length, int *extra, unsigned *rest) {
+    if (length == 258) {
+        *extra = 0;
+        *rest = 0;
+        return 285;
+    }
+    unsigned v = length - 3, shift = 0;
+    while (v >> shift >= 8) shift++;
+    *extra = (int)shift;
+    *rest = v & ((1u << shift) - 1);
+    return 257 + 4 * shift + (v >> shift);
+}
+static unsigned oct__lz_distance(unsigned distance, int *extra, unsigned *rest) {
+    unsigned v = distance - 1, shift = 0;
+    while (v >> shift >= 4) shift++;
+    *extra = (int)shift;
+    *rest = v & ((1u << shift) - 1);
+    return 2 * shift + (v >> shift);
+}
+/* The two codes' lengths, in a code of their own: runs are symbols 16 (the one before), 17 and 18 (zeros). */
+static void oct__deflate_codes(oct__deflate *z, int n_lit, int n_dist) {
+    static const uint8_t order[19] = { 16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15 };
+    uint8_t all[OCT__LZ_LENGTHS + 30], symbol[OCT__LZ_LENGTHS + 30], rest[OCT__LZ_LENGTHS + 30], len[19];
+    uint32_t freq[19] = { 0 };
+    uint16_t code[19];
+    const int n_all = n_lit + n_dist;
+    int n = 0, n_order = 19;
+    memcpy(all, z->lit_len, (size_t)n_lit);
+    memcpy(all + n_lit, z->dist_len, (size_t)n_dist);
+    for (int i = 0; i < n_all; ) {
+        int run = 1;
+        while (i + run < n_all && all[i + run] == all[i] && run < (all[i] ? 7 : 138)) run++;
+        const bool zeros = !all[i] && run >= 3, again = all[i] && run >= 4;
+        if (!zeros && !again) run = 1;
+        symbol[n] = zeros ? run < 11 ? 17 : 18 : all[i];
+        rest[n] = (uint8_t)(zeros ? run - (run < 11 ? 3 : 11) : 0);
+        freq[symbol[n++]]++;
+        if (again) {
+            symbol[n] = 16;
+            rest[n++] = (uint8_t)(run - 4);
+            freq[16]++;
+        }
+        i += run;
+    }
+    oct__huffman(freq, 19, 7, len);
+    oct__huffman_codes(len, 19, code);
+    while (n_order > 4 && len[order[n_order - 1]] == 0) n_order--;
+    oct__deflate_bits(z, (uint32_t)(n_lit - 257), 5);
+    oct__deflate_bits(z, (uint32_t)(n_dist - 1), 5);
+    oct__deflate_bits(z, (uint32_t)(n_order - 4), 4);
+    for (int i = 0; i < n_order; i++) oct__deflate_bits(z, len[order[i]], 3);
+    for (int i = 0; i < n; i++) {
+        oct__deflate_bits(z, code[symbol[i]], len[symbol[i]]);
+        if (symbol[i] >= 16) oct__deflate_bits(z, rest[i], symbol[i] == 16 ? 2 : symbol[i] == 17 ? 3 : 7);
+    }
+}
+/* The symbols gathered, as one block with codes of its own.  (What does not shrink, noise, grows by under 0.1 %.) */
+static void oct__deflate_block(oct__deflate *z, bool last) {
+    int n_lit = 286, n_dist = 30, extra = 0;
+    unsigned rest = 0;
+    z->lit_freq[256] = 1;
+    oct__huffman(z->lit_freq, 286, 15, z->lit_len);
+    oct__huffman(z->dist_freq, 30, 15, z->dist_len);
+    oct__huffman_codes(z->lit_len, 286, z->lit_code);
+    oct__huffman_codes(z->dist_len, 30, z->dist_code);
+    while (n_lit > 257 && z->lit_len[n_lit - 1] == 0) n_lit--;
+    while (n_dist > 1 && z->dist_len[n_dist - 1] == 0) n_dist--;
+    oct__deflate_bits(z, last ? 1 : 0, 1);
+    oct__deflate_bits(z, 2, 2);
+    oct__deflate_codes(z, n_lit, n_dist);
+    for (int i = 0; i < z->n_symbols; i++) {
+        unsigned s = z->distance[i] ? oct__lz_length(z->length[i], &extra, &rest) : z->length[i];
+        oct__deflate_bits(z, z->lit_code[s], z->lit_len[s]);
+        if (!z->distance[i]) continue;
+        oct__deflate_bits(z, rest, extra);
+        s = oct__lz_distance(z->distance[i], &extra, &rest);
+        oct__deflate_bits(z, z->dist_code[s], z->dist_len[s]);
+        oct__deflate_bits(z, rest, extra);
+    }
+    oct__deflate_bits(z, z->lit_code[256], z->lit_len[256]);
+    memset(z->lit_freq, 0, sizeof z->lit_freq);
+    memset(z->dist_freq, 0, sizeof z->dist_freq);
+    z->n_symbols = 0;
+}
+static void oct__deflate_symbol(oct__deflate *z, unsigned length, unsigned distance) {
+    int extra;
+    unsigned rest;
+    z->length[z->n_symbols] = (uint16_t)length;
+    z->distance[z->n_symbols++] = (uint16_t)distance;
+    z->lit_freq[distance ? oct__lz_length(length, &extra, &rest) : length]++;
+    if (distance) z->dist_freq[oct__lz_distance(distance, &extra, &rest)]++;
+    if (z->n_symbols == OCT__LZ_SYMBOLS) oct__deflate_block(z, false);
+}
+static uint32_t oct__lz_hash(const unsigned char *p) {
+    return (((uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2]) * 0x9E3779B1u) >> 17;
+}
+/* Enters the place `at` of in [n]; returns the last one with its hash, -1: none. */
+static int64_t oct__lz_enter(oct__deflate *z, const unsigned char *in, size_t n, size_t at) {
+    if (n - at < 3) return -1;
+    const uint32_t h = oct__lz_hash(in + at);
+    const int32_t before = z->head[h];
+    z->prev[at % OCT__LZ_WINDOW] = before;
+    z->head[h] = (int32_t)at;
+    return before;
+}
+/* The longest match of what stands at `at` among the places from `from` on; its length, 0 below 3. */
+static unsigned oct__lz_match(const oct__deflate *z, const unsigned char *in, size_t n, size_t at, int64_t from, unsigned *distance) {
+    const size_t most = OCT__MIN(n - at, (size_t)258);
+    size_t best = 2;
+    for (int tries = OCT__LZ_CHAIN; from >= 0 && at - (size_t)from <= OCT__LZ_WINDOW - 1 && tries > 0 && best < most; tries--) {
+        const unsigned char *a = in + from, *b = in + at;
+        if (a[best] == b[best] && a[best - 1] == b[best - 1] && a[0] == b[0]) {
+            size_t len = 0;
+            while (len < most && a[len] == b[len]) len++;
+            if (len > best) {
+                best = len;
+                *distance = (unsigned)(at - (size_t)from);
+            }
+        }
+        const int64_t next = z->prev[(size_t)from % OCT__LZ_WINDOW];
+        if (next >= from) break;                          /* the place has been taken by a later one */
+        from = next;
+    }
+    return best > 2 ? (unsigned)best : 0;
+}
+/* in [n], n below 2^31, as a zlib stream.  A match is put off by a byte where a longer one begins there. */
+static void oct__deflate_all(oct__deflate *z, const unsigned char *in, size_t n) {
+    unsigned length = 0, distance = 0;
+    memset(z->head, 0xFF, sizeof z->head);
+    oct__deflate_byte(z, 0x78);
+    oct__deflate_byte(z, 0x9C);
+    for (size_t at = 0; at < n && !z->sink->refused; ) {
+        const int64_t from = oct__lz_enter(z, in, n, at);
+        unsigned next_distance = 0;
+        const unsigned next = length < 32 ? oct__lz_match(z, in, n, at, from, &next_distance) : 0;
+        if (length && next <= length) {                   /* the match that began a byte before */
+            oct__deflate_symbol(z, length, distance);
+            const size_t end = at - 1 + length;
+            for (at++; at < end; at++) (void)oct__lz_enter(z, in, n, at);
+            length = 0;
+            continue;
+        }
+        if (length) oct__deflate_symbol(z, in[at - 1], 0);
+        length = next;
+        distance = next_distance;
+        if (!length) oct__deflate_symbol(z, in[at], 0);
+        at++;
+    }
+    if (length) oct__deflate_symbol(z, length, distance);
+    oct__deflate_block(z, true);
+    if (z->n_bits) oct__deflate_bits(z, 0, 8 - z->n_bits);
+    const uint32_t sum = oct__adler32(in, n);
+    for (int i = 24; i >= 0; i -= 8) oct__deflate_byte(z, sum >> i & 255);
+}
+
+/* --- PNG ---------------------------------------------------------------------------------------------- */
+
+/* One row through filter `kind`: to [1 + n] gets the kind and what is left; returns how much that is.  up: the row before. */
+static uint64_t oct__png_filter_row(int kind, const unsigned char *row, const unsigned char *up, size_t n, size_t step, unsigned char *to) {
+    uint64_t sum = 0;
+    to[0] = (unsigned char)kind;
+    for (size_t i = 0; i < n; i++) {
+        const int a = i >= step ? row[i - step] : 0, b = up ? up[i] : 0, c = up && i >= step ? up[i - step] : 0;
+        int guess = 0;
+        if (kind == 1) guess = a;
+        else if (kind == 2) guess = b;
+        else if (kind == 3) guess = (a + b) / 2;
+        else if (kind == 4) {
+            const int p = a + b - c, pa = abs(p - a), pb = abs(p - b), pc = abs(p - c);
+            guess = pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
+        }
+        const unsigned char v = (unsigned char)(row[i] - guess);
+        to[1 + i] = v;
+        sum += v < 128 ? v : 256u - v;
+    }
+    return sum;
+}
+static oct_result oct__png_all(const oct_image *image, const oct_allocator *a, oct__sink *sink, oct_error *err) {
+    const size_t step = image->n_channels == 4 ? 4 : 3, n = (size_t)image->width * step;
+    const size_t stride = image->stride_bytes ? image->stride_bytes : n;
+    unsigned char head[17] = { 'I', 'H', 'D', 'R', 0, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0 };
+    size_t bytes;
+    if (oct__mul(&bytes, n + 1, (size_t)image->height) || bytes > INT32_MAX)
+        return oct__fail(err, OCT_E_LIMIT, "PNG: %d x %d pixels, expected fewer than 2^31 bytes of them", image->width, image->height);
+    unsigned char *rows = (unsigned char *)oct__alloc(a, bytes), *tries = (unsigned char *)oct__alloc_n(a, 2, n + 1);
+    oct__deflate *z = OCT__NEW(a, oct__deflate, 1);
+    if (rows && tries && z) {
+        for (int y = 0; y < image->height; y++) {         /* the filter that leaves least */
+            const unsigned char *row = image->pixels + (size_t)y * stride, *up = y ? row - stride : NULL;
+            unsigned char *best = rows + (size_t)y * (n + 1);
+            uint64_t least = oct__png_filter_row(0, row, up, n, step, best);
+            for (int kind = 1; kind <= 4; kind++) {
+                const uint64_t sum = oct__png_filter_row(kind, row, up, n, step, tries);
+                if (sum >= least) continue;
+                least = sum;
+                memcpy(best, tries, n + 1);
+            }
+        }
+        memset(z, 0, sizeof *z);
+        z->sink = sink;
+        for (uint32_t i = 0; i < 256; i++) {
+            uint32_t c = i;
+            for (int k = 0; k < 8; k++) c = c & 1 ? 0xEDB88320u ^ c >> 1 : c >> 1;
+            z->crc[i] = c;
+        }
+        memcpy(z->out, "IDAT", 4);
+        oct__put_be32(head + 4, (uint32_t)image->width);
+        oct__put_be32(head + 8, (uint32_t)image->height);
+        head[13] = step == 4 ? 6 : 2;
+        oct__sink_put(sink, "\x89PNG\r\n\x1a\n", 8);
+        oct__png_chunk(z, head, 13);
+        oct__deflate_all(z, rows, bytes);
+        oct__deflate_flush(z);
+        oct__png_chunk(z, (const unsigned char *)"IEND", 0);
+    }
+    const bool ok = rows && tries && z;
+    oct__free(a, z);
+    oct__free(a, tries);
+    oct__free(a, rows);
+    if (!ok) return oct__fail(err, OCT_E_MEMORY, "out of memory for %d x %d pixels as PNG", image->width, image->height);
+    return sink->refused ? oct__fail(err, OCT_E_IO, "PNG: the writer gave up") : OCT_OK;
+}
+static void oct__sink_begin(oct__sink *k, oct_write_fn write, void *user) {
+    k->write = write;
+    k->user = user;
+    k->refused = 0;
+}
+
+OCT_API oct_result oct_png_write(const oct_image *image, const oct_allocator *allocator, oct_write_fn write, void *user, oct_error *err) {
+    static const oct_allocator plain = { NULL, NULL, NULL };
+    oct__sink sink;
+    const oct_result r = oct__draw_check(image, NULL, 0, err);
+    if (r) return r;
+    if (!write) return oct__fail(err, OCT_E_ARG, "write is NULL");
+    oct__sink_begin(&sink, write, user);
+    return oct__png_all(image, allocator ? allocator : &plain, &sink, err);
+}
+
+/* --- SVG ---------------------------------------------------------------------------------------------------- */
+
+/* Bytes as base64, three at a time. */
+typedef struct oct__base64 { oct__sink *to; unsigned char in[3]; int n; size_t n_out; char out[4096]; } oct__base64;
+static void oct__base64_triple(oct__base64 *b) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (int i = b->n; i < 3; i++) b->in[i] = 0;
+    const uint32_t v = (uint32_t)b->in[0] << 16 | (uint32_t)b->in[1] << 8 | b->in[2];
+    for (int i = 0; i < 4; i++) b->out[b->n_out++] = i <= b->n ? digits[v >> (18 - 6 * i) & 63] : '=';
+    b->n = 0;
+    if (b->n_out < sizeof b->out) return;
+    oct__sink_put(b->to, b->out, b->n_out);
+    b->n_out = 0;
+}
+static int oct__base64_write(void *user, const void *data, size_t n) {
+    oct__base64 *b = (oct__base64 *)user;
+    const unsigned char *p = (const unsigned char *)data;
+    for (; n > 0; n--) {
+        b->in[b->n++] = *p++;
+        if (b->n == 3) oct__base64_triple(b);
+    }
+    return b->to->refused;
+}
+static void oct__svg_puts(oct__sink *k, const char *s) { oct__sink_put(k, s, strlen(s)); }
+/* Text of XML: what would be markup, escaped; what XML has no place for, replaced. */
+static void oct__svg_text(oct__sink *k, const char *s) {
+    const size_t len = strlen(s);
+    int32_t cp;
+    for (size_t i = 0; i < len; ) {
+        const size_t step = (size_t)oct__utf8_decode(s + i, len - i, &cp);
+        if (cp == '&') oct__svg_puts(k, "&amp;");
+        else if (cp == '<') oct__svg_puts(k, "&lt;");
+        else if (cp == '>') oct__svg_puts(k, "&gt;");
+        else if (cp == '"') oct__svg_puts(k, "&quot;");
+        else if (cp < 0x20 || cp == 0xFFFE || cp == 0xFFFF) oct__svg_puts(k, "\xEF\xBF\xBD");
+        else oct__sink_put(k, s + i, step);
+        i += step;
+    }
+}
+static void oct__svg_area(oct__sink *k, oct__area a) {
+    char s[120];
+    snprintf(s, sizeof s, "x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"", a.x1, a.y1, a.x2 - a.x1, a.y2 - a.y1);
+    oct__svg_puts(k, s);
+}
+static void oct__svg_colour(oct__sink *k, const unsigned char *c) {
+    char s[16];
+    snprintf(s, sizeof s, "#%02x%02x%02x", c[0], c[1], c[2]);
+    oct__svg_puts(k, s);
+}
+static void oct__svg_box(oct__sink *k, const oct__pen *p, const oct__placed *q) {
+    char s[200];
+    oct__area middle = q->box;                            /* of the line */
+    middle.x1 += p->line / 2;
+    middle.y1 += p->line / 2;
+    middle.x2 = OCT__MAX(middle.x2 - (p->line + 1) / 2, middle.x1);
+    middle.y2 = OCT__MAX(middle.y2 - (p->line + 1) / 2, middle.y1);
+    oct__svg_puts(k, "<g><title>");
+    oct__svg_text(k, q->of->label);
+    oct__svg_puts(k, "</title><rect ");
+    oct__svg_area(k, middle);
+    oct__svg_puts(k, " fill=\"none\" stroke=\"");
+    oct__svg_colour(k, q->colour);
+    snprintf(s, sizeof s, "\" stroke-width=\"%d\"/>", p->line);
+    oct__svg_puts(k, s);
+    if (q->n_chars) {
+        oct__svg_puts(k, "<rect ");
+        oct__svg_area(k, q->plate);
+        oct__svg_puts(k, " fill=\"");
+        oct__svg_colour(k, q->colour);
+        snprintf(s, sizeof s, "\"/><text x=\"%d\" y=\"%d\" textLength=\"%d\" lengthAdjust=\"spacingAndGlyphs\" fill=\"%s\">",
+                 q->plate.x1 + p->pad, q->plate.y1 + p->pad + 7 * p->scale, q->plate.x2 - q->plate.x1 - 2 * p->pad,
+                 oct__is_light(q->colour) ? "#000" : "#fff");
+        oct__svg_puts(k, s);
+        oct__svg_text(k, q->of->label);
+        oct__svg_puts(k, "</text>");
+    }
+    oct__svg_puts(k, "</g>\n");
+}
+
+OCT_API oct_result oct_svg_write(const oct_image *image, const oct_box *boxes, size_t n, const oct_allocator *allocator, oct_write_fn write,
+                                 void *user, oct_error *err) {
+    static const oct_allocator plain = { NULL, NULL, NULL };
+    const oct_allocator *a = allocator ? allocator : &plain;
+    oct__sink sink, inner;
+    oct__base64 base64;
+    oct__placed *placed;
+    size_t count;
+    char s[400];
+    oct_result r = oct__draw_check(image, boxes, n, err);
+    if (r) return r;
+    if (!write) return oct__fail(err, OCT_E_ARG, "write is NULL");
+    const oct__pen p = oct__pen_of(image->width, image->height);
+    if ((r = oct__place(&p, boxes, n, a, &placed, &count, err)) != OCT_OK) return r;
+    oct__sink_begin(&sink, write, user);
+    memset(&base64, 0, sizeof base64);
+    base64.to = &sink;
+    oct__sink_begin(&inner, oct__base64_write, &base64);
+    snprintf(s, sizeof s, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
+             "font-family=\"monospace\" font-weight=\"bold\" font-size=\"%d\">\n<image width=\"%d\" height=\"%d\" "
+             "href=\"data:image/png;base64,", p.width, p.height, p.width, p.height, 10 * p.scale, p.width, p.height);
+    oct__svg_puts(&sink, s);
+    r = oct__png_all(image, a, &inner, err);
+    if (base64.n) oct__base64_triple(&base64);
+    oct__sink_put(&sink, base64.out, base64.n_out);
+    oct__svg_puts(&sink, "\"/>\n");
+    for (size_t i = 0; i < count; i++) oct__svg_box(&sink, &p, &placed[i]);
+    oct__svg_puts(&sink, "</svg>\n");
+    oct__free(a, placed);
+    if (!r && sink.refused) r = oct__fail(err, OCT_E_IO, "SVG: the writer gave up");
+    return r;
+}
+#else
+static oct_result oct__draw_left_out(oct_error *err) {
+    return oct__fail(err, OCT_E_UNSUPPORTED, "built with OCTAVIUS_NO_PICTURES: nothing is drawn or written");
+}
+OCT_API oct_result oct_boxes_draw(oct_picture *picture, const oct_box *boxes, size_t n, oct_error *err) {
+    OCT__UNUSED(picture), OCT__UNUSED(boxes), OCT__UNUSED(n);
+    return oct__draw_left_out(err);
+}
+OCT_API oct_result oct_png_write(const oct_image *image, const oct_allocator *allocator, oct_write_fn write, void *user, oct_error *err) {
+    OCT__UNUSED(image), OCT__UNUSED(allocator), OCT__UNUSED(write), OCT__UNUSED(user);
+    return oct__draw_left_out(err);
+}
+OCT_API oct_result oct_svg_write(const oct_image *image, const oct_box *boxes, size_t n, const oct_allocator *allocator, oct_write_fn write,
+                                 void *user, oct_error *err) {
+    OCT__UNUSED(image), OCT__UNUSED(boxes), OCT__UNUSED(n), OCT__UNUSED(allocator), OCT__UNUSED(write), OCT__UNUSED(user);
+    return oct__draw_left_out(err);
+}
+#endif /* OCTAVIUS_NO_PICTURES */
 
 /* ==========================================================================
  * MARK: - 19. public

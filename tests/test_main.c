@@ -58,4 +58,7 @@
 #  if __has_include("test_boxes.c")
 #    include "test_boxes.c"
 #  endif
+#  if __has_include("test_drawing.c")
+#    include "test_drawing.c"
+#  endif
 #endif
