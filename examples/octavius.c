@@ -171,6 +171,8 @@ static struct {
     const char *loras[OCT_MAX_LORA];
     int         n_loras;
     const char *cloud;
+    const char *draw, *boxes_format;
+    int         detect, boxes;
     int         max_tokens, ctx, threads, raw, special, exact, no_mmap, keep_gate, interactive, json, stats, quiet, no_color;
     int         help, version, list_styles;
     double      temp, top_p, min_p, repeat, frequency, presence;
@@ -222,6 +224,11 @@ static const option options[] = {
     { TEXT, "--expert-mute", &set.mute, "2", "these experts do not", 0, 0, NULL },
     { TEXT, "--gate", &set.gate, "A,B,...", "the gate itself: one weight for every expert", 0, 0, NULL },
     { FLAG, "--keep-gate", &set.keep_gate, NULL, "a chat keeps the first question's gate and only adds to the context", 0, 0, NULL },
+    { TITLE, "Boxes", NULL, NULL, NULL, 0, 0, NULL },
+    { FLAG, "--detect", &set.detect, NULL, "without -p or -f: ask for all objects in the picture, as OCTAVIUS was asked", 0, 0, NULL },
+    { FLAG, "--boxes", &set.boxes, NULL, "a box that the answer begins is always completed as four valid numbers", 0, 0, NULL },
+    { TEXT, "--draw", &set.draw, "FILE", "the picture with the boxes of the answer, as .png or .svg", 0, 0, NULL },
+    { TEXT, "--boxes-format", &set.boxes_format, "X", "print the boxes instead of the text: json, coco or yolo", 0, 0, NULL },
     { TITLE, "Machine", NULL, NULL, NULL, 0, 0, NULL },
     { INT, "-c --ctx", &set.ctx, "N", "positions of the context (0: the model's, at most 4096)", 0, 1 << 30, NULL },
     { INT, "-t --threads", &set.threads, "N", "threads, where built with OpenMP", 0, 256, NULL },
@@ -265,6 +272,7 @@ static void print_help(void) {
          "  octavius -m base.gguf --raw -p \"Once upon a time\" -n 100 --temp 0.8\n"
          "  octavius -m smollm2.gguf -sys \"Summarise.\" < letter.txt\n"
          "  octavius -m moe-llava.gguf --image cat.jpg -p \"What is the cat doing?\"\n"
+         "  octavius -m octavius-2d.gguf --image street.jpg --detect --draw out.png\n"
          "  octavius -m smollm2.gguf --batch questions.jsonl --resume answers.jsonl\n\n"
          "Exit codes\n"
          "  0 ok, 1 runtime, 2 usage, 3 model unreadable or unsupported, 4 picture or cloud unreadable,\n"
@@ -629,6 +637,9 @@ typedef struct pictures {
     oct_embeds *list[MOST_PICTURES];
     int         n, encoded;         /* encoded: how often the encoder ran for them; the session knows the last few */
     double      image_ms, encode_ms;
+    int         width, height;      /* of the first, which boxes belong to, */
+    char       *path;               /* and where it is read again to be drawn on; stdin cannot be, so it is */
+    oct_picture kept;               /* kept */
 } pictures;
 
 /* Where every turn began, for /undo and /regen. */
@@ -657,6 +668,9 @@ typedef struct chat {
     double           open_ms;
     pictures         waiting;       /* for the next question of a chat */
     experts          experts;       /* for --experts-out */
+    oct_boxes        reader;        /* of the last answer */
+    oct_box         *boxes;         /* ... and what it held, dropped ones too */
+    size_t           n_boxes, cap_boxes;
     int              show_progress;
     const char      *reading;                   /* what progress is about */
     double           start;                     /* of it */
@@ -795,6 +809,7 @@ static int make_desc(chat *c) {
     d->keep_gate = set.keep_gate;
     d->raw = set.raw;
     d->prompt_style = set.style;
+    d->boxes = set.boxes;
     d->system = set.system;
     d->sampling.temperature = set.has_temp && set.temp <= 0 ? -1.0f : (float)set.temp;
     d->sampling.top_k = set.top_k;
@@ -900,6 +915,8 @@ static int open_session(chat *c) {
 
 static void pictures_clear(pictures *p) {
     for (int i = 0; i < p->n; i++) oct_embeds_close(p->list[i]);
+    oct_picture_close(&p->kept);
+    free(p->path);
     memset(p, 0, sizeof *p);
 }
 static oct_result picture_open(oct_picture *picture, const char *path, oct_error *err) {
@@ -941,6 +958,17 @@ static int pictures_add(chat *c, pictures *p, const char *path, char *fault, siz
     p->encoded += after.images_encoded - before.images_encoded;
     p->n += !r;
     progress_end(c);
+    if (!r && p->n == 1) {
+        p->width = picture.image.width;
+        p->height = picture.image.height;
+        p->path = (char *)malloc(strlen(path) + 1);
+        if (!p->path) leave_memory();
+        memcpy(p->path, path, strlen(path) + 1);
+        if (strcmp(path, "-") == 0 && set.draw) {
+            p->kept = picture;
+            memset(&picture, 0, sizeof picture);
+        }
+    }
     oct_picture_close(&picture);
     if (r && strstr(err.message, name)) snprintf(fault, cap, "%s", err.message);
     else if (r) snprintf(fault, cap, "%s: %s", name, err.message);
@@ -955,6 +983,181 @@ static int pictures_of_options(chat *c, pictures *p) {
         if (code) return terminated ? 128 + 15 : code;
     }
     return 0;
+}
+
+/* --- boxes ----------------------------------------------------------------------------------- */
+
+/* The question of OCTAVIUS's official evaluation. */
+static const char detection_question[] =
+    "Identify all the objects in the image and provide their positions. Your answer needs to give the object name and the bounding "
+    "box of the object. The bounding box should be represented as [x1, y1, x2, y2] with floating numbers ranging from 0 to 1. These "
+    "values correspond to the top left x, top left y, bottom right x, and bottom right y.";
+
+/* The pictures that an answer is about: the question's own, or those of the last question that had any. */
+static const pictures *pictures_about(const chat *c, const pictures *with) {
+    for (size_t i = c->n_turns; with->n == 0 && i > 0; i--)
+        if (c->turns[i - 1].with.n) return &c->turns[i - 1].with;
+    return with;
+}
+static void boxes_begin(chat *c, const pictures *about) {
+    c->n_boxes = 0;
+    (void)oct_boxes_begin(&c->reader, c->model, about->n ? about->width : 1, about->n ? about->height : 1, NULL);
+}
+/* More of the answer; NULL: it is over.  Without a picture there is nothing that boxes could be of. */
+static void boxes_read(chat *c, const pictures *about, oct_string *more) {
+    oct_box box;
+    while (about->n && oct_boxes_next(&c->reader, more, &box)) {
+        if (c->n_boxes == c->cap_boxes) {
+            oct_box *p = (oct_box *)realloc(c->boxes, (2 * c->cap_boxes + 16) * sizeof *p);
+            if (!p) leave_memory();
+            c->boxes = p;
+            c->cap_boxes = 2 * c->cap_boxes + 16;
+        }
+        c->boxes[c->n_boxes++] = box;
+    }
+}
+static void json_put_string(text *out, const char *s, size_t n);
+static void boxes_list(const chat *c, text *out, int dropped) {      /* a JSON array */
+    int n = 0;
+    text_puts(out, "[");
+    for (size_t i = 0; i < c->n_boxes; i++) {
+        const oct_box *b = &c->boxes[i];
+        if ((b->dropped != OCT_DROP_NONE) != dropped) continue;
+        text_puts(out, n++ ? "," : "");
+        text_puts(out, dropped ? "{\"text\":" : "{\"label\":");
+        json_put_string(out, dropped ? b->text : b->label, strlen(dropped ? b->text : b->label));
+        if (dropped) {
+            text_puts(out, ",\"reason\":");
+            json_put_string(out, oct_drop_reason(b->dropped), strlen(oct_drop_reason(b->dropped)));
+        } else {
+            text_number(out, ",\"x1\":%.2f", (double)b->x1);
+            text_number(out, ",\"y1\":%.2f", (double)b->y1);
+            text_number(out, ",\"x2\":%.2f", (double)b->x2);
+            text_number(out, ",\"y2\":%.2f", (double)b->y2);
+        }
+        text_puts(out, "}");
+    }
+    text_puts(out, "]");
+}
+static void boxes_json(const chat *c, text *out) {
+    text_puts(out, "\"boxes\":");
+    boxes_list(c, out, 0);
+    text_puts(out, ",\"dropped\":");
+    boxes_list(c, out, 1);
+}
+/* The number of a box's label among the labels, in the order in which they come, and whether it is the first of its kind. */
+static int boxes_class(const chat *c, size_t i, int *is_new) {
+    int n = 0;
+    for (size_t j = 0; j <= i; j++) {
+        size_t k = 0;
+        if (c->boxes[j].dropped) continue;
+        while (k < j && (c->boxes[k].dropped || strcmp(c->boxes[k].label, c->boxes[j].label) != 0)) k++;
+        *is_new = k == j;
+        if (strcmp(c->boxes[j].label, c->boxes[i].label) == 0) return n;
+        n += k == j;
+    }
+    return n;
+}
+/* One image, its annotations, the labels as categories from 1 on. */
+static void boxes_coco(const chat *c, const pictures *about, text *out) {
+    char s[256];
+    int n = 0, is_new = 0;
+    text_puts(out, "{\"images\":[{\"id\":1,\"file_name\":");
+    json_put_string(out, about->path ? about->path : "", about->path ? strlen(about->path) : 0);
+    snprintf(s, sizeof s, ",\"width\":%d,\"height\":%d}],\"annotations\":[", about->width, about->height);
+    text_puts(out, s);
+    for (size_t i = 0; i < c->n_boxes; i++) {
+        const oct_box *b = &c->boxes[i];
+        const double w = (double)b->x2 - (double)b->x1, h = (double)b->y2 - (double)b->y1;
+        if (b->dropped) continue;
+        snprintf(s, sizeof s, "%s{\"id\":%d,\"image_id\":1,\"category_id\":%d,\"bbox\":[%.2f,%.2f,%.2f,%.2f],\"area\":%.2f,\"iscrowd\":0}",
+                 n ? "," : "", n + 1, boxes_class(c, i, &is_new) + 1, (double)b->x1, (double)b->y1, w, h, w * h);
+        n++;
+        text_puts(out, s);
+    }
+    text_puts(out, "],\"categories\":[");
+    n = 0;
+    for (size_t i = 0; i < c->n_boxes; i++) {
+        if (c->boxes[i].dropped) continue;
+        const int class_number = boxes_class(c, i, &is_new);
+        if (class_number != n) continue;                   /* seen before */
+        n++;
+        snprintf(s, sizeof s, "%s{\"id\":%d,\"name\":", n > 1 ? "," : "", n);
+        text_puts(out, s);
+        json_put_string(out, c->boxes[i].label, strlen(c->boxes[i].label));
+        text_puts(out, "}");
+    }
+    text_puts(out, "]}\n");
+}
+/* The labels as comments, then a line for each box: class, centre and size, as fractions of the picture. */
+static void boxes_yolo(const chat *c, const pictures *about, text *out) {
+    char s[256];
+    int n = 0, is_new = 0;
+    for (size_t i = 0; i < c->n_boxes; i++) {
+        if (c->boxes[i].dropped || boxes_class(c, i, &is_new) != n) continue;
+        snprintf(s, sizeof s, "# %d %s\n", n++, c->boxes[i].label);
+        text_puts(out, s);
+    }
+    for (size_t i = 0; i < c->n_boxes; i++) {
+        const oct_box *b = &c->boxes[i];
+        const double w = about->width, h = about->height;
+        if (b->dropped) continue;
+        snprintf(s, sizeof s, "%d %.6f %.6f %.6f %.6f\n", boxes_class(c, i, &is_new), ((double)b->x1 + (double)b->x2) / (2 * w),
+                 ((double)b->y1 + (double)b->y2) / (2 * h), ((double)b->x2 - (double)b->x1) / w, ((double)b->y2 - (double)b->y1) / h);
+        text_puts(out, s);
+    }
+}
+/* The boxes of the last answer, in the format asked for. */
+static void boxes_print(const chat *c, const pictures *about) {
+    text out = { NULL, 0, 0 };
+    text_add(&out, "", 0);
+    if (set.boxes_format && strcmp(set.boxes_format, "coco") == 0) boxes_coco(c, about, &out);
+    else if (set.boxes_format && strcmp(set.boxes_format, "yolo") == 0) boxes_yolo(c, about, &out);
+    else {
+        text_puts(&out, "{");
+        boxes_json(c, &out);
+        text_puts(&out, "}\n");
+    }
+    put(out.data, out.len);
+    text_free(&out);
+}
+static int write_bytes(void *f, const void *data, size_t n) { return fwrite(data, 1, n, (FILE *)f) != n; }
+static int ends_with(const char *s, const char *end) {
+    const size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+/* The picture with the boxes of the last answer, as a file; 0, or an exit code and what is wrong. */
+static int boxes_draw(const chat *c, const pictures *about, const char *path, char *fault, size_t cap) {
+    oct_picture opened;
+    oct_error err;
+    memset(&opened, 0, sizeof opened);
+    memset(&err, 0, sizeof err);
+    if (about->n == 0) {
+        snprintf(fault, cap, "%s: no picture to draw on", path);
+        return EXIT_USAGE;
+    }
+    oct_picture picture = about->kept;                     /* drawn on once only */
+    oct_result r = about->kept.memory ? OCT_OK : picture_open(&opened, about->path, &err);
+    if (!about->kept.memory) picture = opened;
+    FILE *f = r ? NULL : fopen(path, "wb");
+    if (r) {
+        snprintf(fault, cap, "%s: %s", about->path, err.message);
+    } else if (!f) {
+        snprintf(fault, cap, "%s: %s", path, strerror(errno));
+        r = OCT_E_IO;
+    } else {
+        const int svg = ends_with(path, ".svg");
+        if (!svg) r = oct_boxes_draw(&picture, c->boxes, c->n_boxes, &err);
+        if (!r) r = svg ? oct_svg_write(&picture.image, c->boxes, c->n_boxes, NULL, write_bytes, f, &err)
+                        : oct_png_write(&picture.image, NULL, write_bytes, f, &err);
+        const int bad = fclose(f) != 0;
+        if (r == OCT_E_IO || bad) snprintf(fault, cap, "%s: %s", path, strerror(errno ? errno : EIO));
+        else if (r) snprintf(fault, cap, "%s: %s", path, err.message);
+        if (!r && bad) r = OCT_E_IO;
+        if (r) remove(path);
+    }
+    oct_picture_close(&opened);
+    return r == OCT_OK ? 0 : r == OCT_E_MEMORY || r == OCT_E_LIMIT ? EXIT_MEMORY : EXIT_RUNTIME;
 }
 
 /* --- an answer ------------------------------------------------------------------------------- */
@@ -1021,8 +1224,10 @@ static void turn_back(chat *c, int position) {
 /* Feeds the question and takes the answer, streaming it if asked.  o is filled whatever happens. */
 static void answer(chat *c, const char *question, size_t len, const pictures *with, int stream, outcome *o) {
     const int before = is_anew(c) || c->refeed ? 0 : turn_start(c), terminal = is_terminal(stdout);
+    const pictures *about = pictures_about(c, with);
     oct_token t;
     int unseen = 0;                      /* tokens at the end whose text is still held back */
+    boxes_begin(c, about);
     text_set(&o->answer, "", 0);
     memset(&o->err, 0, sizeof o->err);
     o->stop = "abort";
@@ -1055,7 +1260,10 @@ static void answer(chat *c, const char *question, size_t len, const pictures *wi
         unseen = 0;
         text_add(&o->answer, t.text, t.len);
         if (stream) show(t.text, t.len, terminal);
+        oct_string more = { t.text, t.len };
+        boxes_read(c, about, &more);
     }
+    boxes_read(c, about, NULL);
     o->decode_ms = now_ms() - start;
     if (stopping(NULL) && !o->result) o->result = OCT_E_ABORTED;
     if (!o->result) {
@@ -1118,14 +1326,18 @@ static void json_put_outcome(text *out, const chat *c, const outcome *o) {
     snprintf(line, sizeof line, ",\"stop\":\"%s\",\"n_prompt\":%d,\"n_generated\":%d", o->stop, o->n_prompt, o->n_generated);
     text_puts(out, line);
     if (o->n_images) text_number(out, ",\"n_images_encoded\":%.0f", o->n_encoded);
-    snprintf(line, sizeof line, ",\"seed\":%llu", (unsigned long long)c->desc.seed);
+    snprintf(line, sizeof line, ",\"seed\":%llu,", (unsigned long long)c->desc.seed);
     text_puts(out, line);
     if (c->info.n_gate) {
-        text_puts(out, ",\"gate\":[");
+        text_puts(out, "\"gate\":[");
         put_gate(out, c, ",");
-        text_puts(out, "]");
+        text_puts(out, "],");
     }
-    text_puts(out, ",\"ms\":{\"open\":");
+    if (c->n_boxes || (o->n_images && (set.detect || set.boxes || set.draw))) {
+        boxes_json(c, out);
+        text_puts(out, ",");
+    }
+    text_puts(out, "\"ms\":{\"open\":");
     text_number(out, "%.3f", c->open_ms);
     if (o->n_images) {
         text_number(out, ",\"image\":%.3f", o->image_ms);
@@ -1288,9 +1500,11 @@ static int one_shot(chat *c, const char *question, size_t len) {
     memset(&with, 0, sizeof with);
     memset(&o, 0, sizeof o);
     const int fault = pictures_of_options(c, &with);
-    if (!fault) answer(c, question, len, &with, !set.json, &o);
-    pictures_clear(&with);
-    if (fault) return fault;
+    if (!fault) answer(c, question, len, &with, !set.json && !set.boxes_format, &o);
+    if (fault) {
+        pictures_clear(&with);
+        return fault;
+    }
     const int began = o.n_prompt > 0;                      /* else there is no answer, only a message */
     if (began && set.json) {
         text line = { NULL, 0, 0 };
@@ -1299,13 +1513,21 @@ static int one_shot(chat *c, const char *question, size_t len) {
         text_puts(&line, "}\n");
         put(line.data, line.len);
         text_free(&line);
+    } else if (began && set.boxes_format) {
+        boxes_print(c, &with);
     } else if (began) {
         put("\n", 1);
     }
+    char why[600];
+    const int drawn = began && set.draw ? boxes_draw(c, &with, set.draw, why, sizeof why) : 0;
+    if (drawn) say("%s", why);
+    for (size_t i = 0; i < c->n_boxes && !set.json && !set.quiet && (set.detect || set.draw || set.boxes_format); i++)
+        if (c->boxes[i].dropped) say("dropped '%s': %s", c->boxes[i].text, oct_drop_reason(c->boxes[i].dropped));
     if (began && set.stats) print_stats(c, &o);
     if (o.result && o.result != OCT_E_ABORTED) say("%s", o.err.message);
     text_free(&o.answer);
-    return terminated ? 128 + 15 : exit_code(o.result);
+    pictures_clear(&with);
+    return terminated ? 128 + 15 : o.result ? exit_code(o.result) : drawn;
 }
 
 /* --- many questions -------------------------------------------------------------------------- */
@@ -1448,7 +1670,8 @@ static int batch_one(chat *c, item *it, text *line, int *bad) {
     memset(&with, 0, sizeof with);
     memset(&o, 0, sizeof o);
     const char *error = it->fault;
-    if (!error && !it->has_prompt) error = "prompt is missing";
+    if (!error && !it->has_prompt && set.detect) text_set(&it->prompt, detection_question, sizeof detection_question - 1);
+    else if (!error && !it->has_prompt) error = "prompt is missing";
     if (!error && it->has_cloud) error = "the model has no point-cloud encoder";
     if (!error) {
         const char *system = it->has_system ? it->system.data : set.system;
@@ -1846,6 +2069,7 @@ static void note(const repl *r, const char *format, ...) {
 }
 
 static void turns_cut(chat *c, size_t n) {
+    c->n_boxes = 0;
     while (c->n_turns > n) {
         turn *t = &c->turns[--c->n_turns];
         free(t->question);
@@ -1876,6 +2100,16 @@ static void turns_add(chat *c, int position, const char *question, size_t len, p
     memset(with, 0, sizeof *with);
 }
 
+static void draw_boxes(const repl *r, const char *path) {
+    static const pictures none;
+    const chat *c = r->c;
+    char fault[600];
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_boxes; i++) n += c->boxes[i].dropped == OCT_DROP_NONE;
+    if (boxes_draw(c, pictures_about(c, &none), path, fault, sizeof fault)) note(r, "%s", fault);
+    else note(r, "(%s: %zu box%s)", path, n, n == 1 ? "" : "es");
+}
+
 /* Asks, shows the answer, remembers the turn with its pictures (they stay with the caller where there is no turn).  No failure
  * ends the chat. */
 static void repl_turn(repl *r, const char *question, size_t len, pictures *with) {
@@ -1895,6 +2129,7 @@ static void repl_turn(repl *r, const char *question, size_t len, pictures *with)
         } else {
             put(r->terminal ? "\n\n" : "\n", r->terminal ? 2 : 1);
         }
+        if (set.draw && c->n_boxes) draw_boxes(r, set.draw);
     }
     if (r->last.result == OCT_E_ABORTED)
         note(r, r->last.n_prompt > 0 ? "(stopped; what you see stays in the chat)" : "(stopped; that question is forgotten)");
@@ -2115,6 +2350,18 @@ static void cmd_mute(repl *r, char *arg) {
     if ((want.n_mute = parse_experts(arg, want.mute)) < 0) note(r, "/mute: '%s', expected numbers of experts with commas between them", arg);
     else gate_change(r, &want);
 }
+static void cmd_boxes(repl *r, char *arg) {
+    static const pictures none;
+    (void)arg;
+    if (r->c->n_boxes == 0) note(r, "(the last answer holds no boxes)");
+    else boxes_print(r->c, pictures_about(r->c, &none));
+}
+static void cmd_draw(repl *r, char *arg) {
+    const char *path = unquote(arg);
+    if (!ends_with(path, ".png") && !ends_with(path, ".svg")) note(r, "%s: expected a name that ends in .png or .svg", path);
+    else if (r->c->n_boxes == 0) note(r, "(the last answer holds no boxes)");
+    else draw_boxes(r, path);
+}
 
 static void set_sampling_show(const repl *r) {
     const oct_sampling *s = &r->c->desc.sampling;
@@ -2183,6 +2430,8 @@ static const struct command {
     { "/gate", "A,B,...", "weights of the LoRA experts; auto: as the question says; alone: what they are", cmd_gate },
     { "/pin", "1,3", "only these LoRA experts compete; alone: all do", cmd_pin },
     { "/mute", "2", "these do not; alone: all do", cmd_mute },
+    { "/boxes", "", "the boxes of the last answer", cmd_boxes },
+    { "/draw", "FILE", "the picture with those boxes, as .png or .svg", cmd_draw },
     { "/save", "FILE", "keep the chat", cmd_save },
     { "/load", "FILE", "go on with a chat that was kept", cmd_load },
     { "/stats", "", "times and tokens/s of the last answer", cmd_stats },
@@ -2302,6 +2551,10 @@ static int read_question(text *q) {
         text_set(q, set.prompt, strlen(set.prompt));
         return 1;
     }
+    if (set.detect && !from) {
+        text_set(q, detection_question, sizeof detection_question - 1);
+        return 1;
+    }
     for (int i = 0; i < set.n_images; i++)
         if (strcmp(set.images[i], "-") == 0 && (!from || strcmp(from, "-") == 0)) {
             say("--image -: the picture comes from stdin, and so would the question; give it with -p or -f");
@@ -2326,6 +2579,25 @@ static int read_question(text *q) {
     return -EXIT_USAGE;
 }
 
+/* Whether the options about boxes go together. */
+static int check_boxes(void) {
+    if (set.draw && !ends_with(set.draw, ".png") && !ends_with(set.draw, ".svg"))
+        say("--draw: '%s', expected a name that ends in .png or .svg", set.draw);
+    else if (set.boxes_format && !named("json coco yolo", set.boxes_format, strlen(set.boxes_format)))
+        say("--boxes-format: '%s', expected json, coco or yolo", set.boxes_format);
+    else if (set.boxes_format && set.json)
+        say("--boxes-format: --json prints the boxes, too; give one of them");
+    else if (set.batch && (set.draw || set.boxes_format))
+        say("--%s: with --batch, boxes come in the objects", set.draw ? "draw" : "boxes-format");
+    else if (!set.batch && !set.n_images && set.detect)
+        say("--detect: which picture? --image FILE");
+    else if (!set.batch && !set.n_images && set.draw && (set.prompt || set.file))
+        say("--draw: which picture? --image FILE");
+    else
+        return 0;
+    return EXIT_USAGE;
+}
+
 static int run(chat *c) {
     text question = { NULL, 0, 0 };
     int code = make_desc(c), have = 0;
@@ -2334,6 +2606,7 @@ static int run(chat *c) {
         say("--image: with --batch, pictures are named in its lines");
         return EXIT_USAGE;
     }
+    if ((code = check_boxes()) != 0) return code;
     if (!set.batch) have = read_question(&question);
     if (have < 0) code = -have;
     if (!code) code = open_model(c);
@@ -2347,6 +2620,7 @@ static int run(chat *c) {
     }
     experts_free(&c->experts);
     text_free(&question);
+    free(c->boxes);
     return code;
 }
 

@@ -418,6 +418,70 @@ look "/image $dir/a.ppm" '/clear' 'hello' '/undo' "/image $dir/a.ppm" "/image $d
 sed 1d "$dir/out" > "$dir/second"
 ok chat_picture_cleared same "$dir/second" "$dir/want"
 
+# --- boxes ------------------------------------------------------------------------------------------------------
+# A random model with what boxes are made of in its prompt, and a negative penalty: such tokens come often.
+box() {
+    run -m "$dir/moe.gguf" --mmproj "$tower" --prompt-style vicuna_v1 -t 1 -n 100 --temp 1 --presence-penalty -5 --repeat-last-n -1 \
+        --boxes --image "$dir/a.ppm" "$@" < /dev/null
+}
+: > "$dir/all"
+for seed in 1 2 3 4 5 6 7 8; do
+    box -p '[0.12, 0.57, 0.89, 1.0] [0.3]' --seed $seed --json
+    [ "$rc" -eq 0 ] && cat "$dir/out" >> "$dir/all"
+done
+ok boxes_all [ "$(wc -l < "$dir/all")" -eq 8 ]
+ok boxes_json [ "$(grep -c ',"boxes":\[.*\],"dropped":\[.*\],"ms":{' "$dir/all")" -eq 8 ]
+ok boxes_some grep -Eq '"boxes":\[\{"label":"[^"]*","x1":[0-9.]+,"y1":[0-9.]+,"x2":[0-9.]+,"y2":[0-9.]+\}|"reason":"outside the picture"' "$dir/all"
+# whatever was begun was completed, but for the end of the answer
+grep -o '"reason":"[^"]*"' "$dir/all" | grep -vF -e 'outside the picture' -e 'the answer ends inside it' > "$dir/broken"
+ok boxes_completed [ ! -s "$dir/broken" ]
+found=
+for seed in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    box -p '[0.12, 0.57, 0.89, 1.0] [0.3]' --seed $seed --boxes-format yolo
+    grep -q '^[0-9]' "$dir/out" && found=$seed && break
+done
+ok yolo_found [ -n "$found" ]
+ok yolo [ "$(grep -Evc '^# [0-9]+ |^[0-9]+( [01]\.[0-9]{6}){4}$' "$dir/out")" -eq 0 ]
+ok yolo_classes grep -q '^# 0 ' "$dir/out"
+box -p '[0.12, 0.57, 0.89, 1.0] [0.3]' --seed "${found:-1}" --boxes-format coco
+ok coco grep -Eq '^\{"images":\[\{"id":1,"file_name":".*a\.ppm","width":24,"height":16\}\],"annotations":\[\{"id":1,"image_id":1,"category_id":1,"bbox":\[[0-9.]+,[0-9.]+,[0-9.]+,[0-9.]+\],"area":[0-9.]+,"iscrowd":0\}.*\],"categories":\[\{"id":1,"name":"' "$dir/out"
+box -p '[0.12, 0.57, 0.89, 1.0] [0.3]' --seed "${found:-1}" --boxes-format json --draw "$dir/d.png"
+ok boxes_format_json grep -q '^{"boxes":\[{"label":' "$dir/out"
+ok draw_png [ "$(head -c 4 "$dir/d.png" | tail -c 3)" = PNG ]
+see -p hello --image "$dir/d.png" < /dev/null
+ok draw_png_is_read code 0
+box -p '[0.12, 0.57, 0.89, 1.0] [0.3]' --seed "${found:-1}" --draw "$dir/d.svg" --json
+ok draw_svg grep -q '</svg>' "$dir/d.svg"
+ok draw_svg_box grep -q '<rect ' "$dir/d.svg"
+see --detect --image "$dir/a.ppm" --json --draw "$dir/e.png" < /dev/null
+ok detect code 0
+ok detect_keys out_has '"boxes":[],"dropped":[]'
+cp "$dir/out" "$dir/want"
+see -p 'Identify all the objects in the image and provide their positions. Your answer needs to give the object name and the bounding box of the object. The bounding box should be represented as [x1, y1, x2, y2] with floating numbers ranging from 0 to 1. These values correspond to the top left x, top left y, bottom right x, and bottom right y.' \
+    --image "$dir/a.ppm" --json < /dev/null
+ok detect_question [ "$(sed 's/"seed.*//' "$dir/out")" = "$(sed 's/"seed.*//' "$dir/want")" ]
+ok boxes_keys_absent [ "$(grep -c '"boxes"' "$dir/out")" -eq 0 ]
+see --detect --image - --draw "$dir/f.png" < "$dir/a.ppm"
+ok draw_stdin cmp -s "$dir/e.png" "$dir/f.png"
+printf '{"image":["%s"]}\n' "$dir/a.ppm" > "$dir/detect.jsonl"
+see --batch "$dir/detect.jsonl" --detect < /dev/null
+ok batch_detect out_has '"boxes":['
+see --detect --image "$dir/a.ppm" --draw "$dir/none/x.png" < /dev/null
+ok draw_nowhere code 1
+ok draw_nowhere_named err_has "$dir/none/x.png"
+for bad in '--draw x.jpg' '--boxes-format voc' '--boxes-format json --json' "--batch $dir/detect.jsonl --draw x.png" "--batch $dir/detect.jsonl --boxes-format json"; do
+    see --image "$dir/a.ppm" -p x $bad < /dev/null
+    ok "usage: $bad" code 2
+done
+see --detect < /dev/null
+ok detect_without_picture code 2
+see --draw x.png -p x < /dev/null
+ok draw_without_picture code 2
+look "/image $dir/a.ppm" 'hello' '/boxes' "/draw $dir/g.png" '/draw x.jpg' '/draw'
+ok chat_boxes err_has 'the last answer holds no boxes'
+ok chat_draw err_has 'ends in .png or .svg'
+ok chat_draw_file err_has '/draw needs a file'
+
 if [ -x "$B/describe_image" ]; then
     "$B/describe_image" "$dir/moe.gguf" "$dir/none.ppm" hello "$tower" > "$dir/out" 2> "$dir/err" < /dev/null
     rc=$?
