@@ -2,15 +2,22 @@
  * gcc   -g -O1 -DOCTAVIUS_NO_SIMD -fsanitize=address,undefined        -I. tests/fuzz_checkpoint.c -o build/fuzz_checkpoint -lm
  *
  * What octavius-convert reads, from hostile bytes.  The first byte chooses the reader: JSON, zip, pickle, safetensors, a
- * PyTorch file, SentencePiece, ranks, tokenizer.json with merges.  Nothing may crash, hang, leak or take much memory.
- * Without libFuzzer, main takes small good inputs and mutates them: build/fuzz_checkpoint -n 100000 [FILE...]
+ * PyTorch file, SentencePiece, ranks, tokenizer.json with merges, features of 3D scenes.  Nothing may crash, hang, leak or take
+ * much memory.  -DFUZZ_ONLY=8: this reader alone.  Without libFuzzer, main takes small good inputs and mutates them: build/fuzz_checkpoint -n 100000 [FILE...]
  */
+#if !defined(_POSIX_C_SOURCE)
+#  define _POSIX_C_SOURCE 200809L
+#endif
 #define OCTAVIUS_IMPLEMENTATION
 #include "octavius.h"
+#define PROGRAM "fuzz_checkpoint"
+#include "../tools/program.h"
+#include "../tools/gguf_write.h"
 #include "../tools/checkpoint.h"
 #include "../tools/vocab.h"
+#include "../tools/features.h"
 
-enum { FUZZ_READERS = 8, FUZZ_LIMIT = 256 << 20 };
+enum { FUZZ_READERS = 9, FUZZ_LIMIT = 256 << 20 };
 
 /* --- readers ------------------------------------------------------------------------------------ */
 
@@ -101,6 +108,27 @@ static unsigned fuzz_torch(const unsigned char *data, size_t size) {
     checkpoint_close(&c);
     return r ? 0 : sum;
 }
+/* Every question's numbers, but none of the files. */
+static unsigned fuzz_features(const unsigned char *data, size_t size) {
+    static features f;
+    unsigned sum = 0;
+    float row[64];
+    memset(&f, 0, sizeof f);
+    f.c.p.limit = FUZZ_LIMIT;
+    const bool good = features_lists(&f, data, size, "fuzz") == OCT_OK;
+    for (size_t i = 0; good && i < f.n && i < 64; i++) {
+        checkpoint_tensor pair[2];
+        if (features_pair(&f, i, &pair[0], &pair[1])) break;
+        for (int k = 0; k < 2; k++) {
+            const size_t n = pair[k].shape[0] * pair[k].shape[1];
+            if (n == 0 || n > 64) continue;
+            checkpoint_row(&pair[k], 0, n, row);
+            sum += 1 + (row[n - 1] > 0.0f);
+        }
+    }
+    pool_free(&f.c.p);
+    return sum;
+}
 static unsigned fuzz_vocab(pool *p, int which, const unsigned char *data, size_t size) {
     vocab v;
     oct_error err;
@@ -120,7 +148,11 @@ static unsigned fuzz_one(const uint8_t *data, size_t size) {
     pool p = { NULL, 0, FUZZ_LIMIT };
     unsigned good = 0;
     if (size == 0) return 0;
+#if defined(FUZZ_ONLY)
+    const int which = FUZZ_ONLY;
+#else
     const int which = data[0] % FUZZ_READERS;
+#endif
     data++;
     size--;
     if (which == 0) good = fuzz_json(&p, data, size);
@@ -128,6 +160,7 @@ static unsigned fuzz_one(const uint8_t *data, size_t size) {
     else if (which == 2) good = fuzz_pickle(&p, data, size);
     else if (which == 3) good = fuzz_safetensors(&p, data, size);
     else if (which == 4) good = fuzz_torch(data, size);
+    else if (which == 8) good = fuzz_features(data, size);
     else good = fuzz_vocab(&p, which - 5, data, size);
     pool_free(&p);
     return good;
@@ -147,6 +180,13 @@ static uint64_t fuzz_state = 1;
 static uint32_t fuzz_random(void) {
     fuzz_state = fuzz_state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(fuzz_state >> 33);
+}
+static int fuzz_which(void) {
+#if defined(FUZZ_ONLY)
+    return FUZZ_ONLY;
+#else
+    return (int)(fuzz_random() % FUZZ_READERS);
+#endif
 }
 typedef struct fuzz_input { uint8_t data[2048]; size_t len; } fuzz_input;
 static void fuzz_put(fuzz_input *f, const void *data, size_t n) {
@@ -192,6 +232,28 @@ static void fuzz_archive(fuzz_input *f) {
     fuzz_number(f, directory, 4);
     fuzz_number(f, 0, 2);
 }
+/* One question with six numbers for each of its tensors, each storage a stream of its own. */
+static void fuzz_scene(fuzz_input *f) {
+    static const char stream[] = "\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.\x80\x02(X\7\0\0\0storagectorch\n"
+                                 "HalfStorage\nX\1\0\0\0000X\3\0\0\0cpuK\6NtQ.\x80\x02]X\1\0\0\0000a.\6\0\0\0\0\0\0\0"
+                                 "\0<\0@\0B\0D\0E\0F";
+    static const char call[] = "ctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\nB";
+    static const char rest[] = "\x85RK\0K\6\x85K\1\x85\x89}tRa";
+    static const char *const lists[] = { "vision_embeds_3d_ref_list", "vision_pos_3d_ref_list", "vision_embeds_3d_scene_prop_list",
+                                         "vision_pos_3d_scene_prop_list" };
+    fuzz_put(f, "\x80\x04}(\x8c\x0etask_type_list]\x8c\5VQA3Da", 29);
+    for (int i = 0; i < 4; i++) {
+        fuzz_number(f, 0x8C, 1);
+        fuzz_number(f, strlen(lists[i]), 1);
+        fuzz_put(f, lists[i], strlen(lists[i]));
+        fuzz_put(f, "]", 1);
+        fuzz_put(f, call, sizeof call - 1);
+        fuzz_number(f, sizeof stream - 1, 4);
+        fuzz_put(f, stream, sizeof stream - 1);
+        fuzz_put(f, rest, sizeof rest - 1);
+    }
+    fuzz_put(f, "u.", 2);
+}
 /* A good input for each reader. */
 static void fuzz_good(fuzz_input *f, int which) {
     static const char text[] = "{\"a\": [1, -2.5e3, true, null, \"x\\u00e9\\n\"], \"b\": {}}";
@@ -199,6 +261,8 @@ static void fuzz_good(fuzz_input *f, int which) {
     static const char tokens[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a "
                                  "b\"]},\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true}],"
                                  "\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}";
+    static const char fallback[] = "{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"<0x0A>\":3},"
+                                   "\"merges\":[[\"a\",\"b\"]]}}";
     static const char pieces[] = "\n\x0e\n\5<unk>\x15\0\0\0\0\x18\2\n\t\n\2ab\x15\0\0\x80\xbf\x1a\2\x18\1\x12\2\x18\2";
     f->len = 0;
     fuzz_number(f, (uint64_t)which, 1);
@@ -212,7 +276,9 @@ static void fuzz_good(fuzz_input *f, int which) {
     }
     if (which == 5) fuzz_put(f, pieces, sizeof pieces - 1);
     if (which == 6) fuzz_put(f, "YQ== 0\nYg== 1\nYWI= 2\n", 21);
-    if (which == 7) fuzz_put(f, tokens, sizeof tokens - 1);
+    if (which == 7 && fuzz_random() % 2) fuzz_put(f, fallback, sizeof fallback - 1);
+    else if (which == 7) fuzz_put(f, tokens, sizeof tokens - 1);
+    if (which == 8) fuzz_scene(f);
 }
 static void fuzz_mutate(fuzz_input *f) {
     for (uint32_t n = 1 + fuzz_random() % 6; n > 0 && f->len > 1; n--) {
@@ -239,7 +305,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     static fuzz_input f;
     fuzz_state = seed;
     if (LLVMFuzzerMutate && size > 1 && fuzz_random() % 64) return LLVMFuzzerMutate(data, size, max_size);
-    fuzz_good(&f, (int)(fuzz_random() % FUZZ_READERS));
+    fuzz_good(&f, fuzz_which());
     if (fuzz_random() % 2) fuzz_mutate(&f);
     if (f.len > max_size) return size;
     memcpy(data, f.data, f.len);
@@ -263,6 +329,9 @@ __attribute__((weak)) int main(int argc, char **argv) {
         printf("%s: %u\n", argv[i], fuzz_one(f.data, f.len));
     }
     for (int k = 0; k < FUZZ_READERS; k++) {
+#if defined(FUZZ_ONLY)
+        k = FUZZ_ONLY;
+#endif
         fuzz_good(&f, k);
         const unsigned found = fuzz_one(f.data, f.len);
         if (!found) {
@@ -272,7 +341,7 @@ __attribute__((weak)) int main(int argc, char **argv) {
     }
     for (long i = 0; i < n; i++) {
         fuzz_state = 1000003u + (uint64_t)i;
-        fuzz_good(&f, (int)(fuzz_random() % FUZZ_READERS));
+        fuzz_good(&f, fuzz_which());
         fuzz_mutate(&f);
         uint8_t *exact = (uint8_t *)malloc(f.len ? f.len : 1);
         if (!exact) return 5;

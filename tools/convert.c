@@ -481,11 +481,17 @@ static void shape_turn(int n, size_t *v) {
     v[n - 1] = v[n - 2];
     v[n - 2] = last;
 }
-/* Behind dimensions of 1. */
+/* Behind dimensions of 1.  Each number stands in the file: a few bytes make no endless output. */
 static oct_result want_shape(job *j, const checkpoint_tensor *t, int n, const size_t *wanted) {
     char is[128], should[128];
     const int extra = t->n_dims - n;
     bool same = extra >= 0;
+    size_t all = 1;
+    for (int d = 0; d < t->n_dims; d++)
+        if (oct__mul(&all, all, t->shape[d])) all = SIZE_MAX;
+    if (all > t->numel)
+        return oct__fail(&j->err, OCT_E_FORMAT, "%s: tensor '%.*s': shape %s on %zu numbers", t->file->path, OCT__S(t->name),
+                         shape_text(t->n_dims, t->shape, is), t->numel);
     for (int d = 0; same && d < t->n_dims; d++) same = t->shape[d] == (d < extra ? 1 : wanted[d - extra]);
     return same ? OCT_OK
                 : oct__fail(&j->err, OCT_E_FORMAT, "%s: tensor '%.*s': shape %s, expected %s", t->file->path, OCT__S(t->name),
@@ -699,7 +705,8 @@ static int64_t count_layers(const job *j, const char *prefix) {
 }
 static int64_t rows_of(const job *j, const char *name, int dim, int64_t none) {
     const made *m = made_find(j, name);
-    return m && m->n_parts && m->parts[0] && m->parts[0]->n_dims > dim ? (int64_t)m->parts[0]->shape[dim] : none;
+    const bool there = m && m->n_parts && m->parts[0] && m->parts[0]->n_dims > dim;
+    return there ? (int64_t)OCT__MIN(m->parts[0]->shape[dim], (size_t)1 << 40) : none;     /* so that products of two fit */
 }
 static oct_result read_sizes(job *j) {
     const json *c = j->text;

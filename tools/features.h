@@ -12,6 +12,7 @@ typedef struct features {
     checkpoint          c;
     const pickle_value *tasks, *ref, *ref_box, *scene, *scene_box;     /* lists [n]; tasks NULL: see questions */
     const json         *questions;                                     /* NULL: no such file */
+    const char         *path;
     size_t              n;
     const char         *out;
     char                part[4200];                                    /* the folder until all is written */
@@ -24,10 +25,10 @@ typedef struct features {
 static oct_result features_list(features *f, const pickle_value *root, const char *key, const pickle_value **out) {
     *out = pickle_get(root, key);
     if (!*out || (*out)->kind != PICKLE_LIST)
-        return oct__fail(&f->err, OCT_E_FORMAT, "%s: no list '%s'", f->c.files[0]->path, key);
+        return oct__fail(&f->err, OCT_E_FORMAT, "%s: no list '%s'", f->path, key);
     if (out == &f->ref) f->n = (*out)->count;
     if ((*out)->count == f->n) return OCT_OK;
-    return oct__fail(&f->err, OCT_E_FORMAT, "%s: '%s' has %zu entries, expected %zu", f->c.files[0]->path, key, (*out)->count, f->n);
+    return oct__fail(&f->err, OCT_E_FORMAT, "%s: '%s' has %zu entries, expected %zu", f->path, key, (*out)->count, f->n);
 }
 /* The questions beside it: F.json, a list of objects. */
 static oct_result features_questions(features *f, const char *path) {
@@ -47,22 +48,27 @@ static oct_result features_questions(features *f, const char *path) {
     return oct__fail(&f->err, OCT_E_FORMAT, "%s: expected a list of the pickle's %zu questions, found %zu", name, f->n,
                      f->questions->kind == JSON_ARRAY ? f->questions->count : 0);
 }
-static oct_result features_read(features *f, const char *path) {
+/* The lists of a pickle: bytes [size] that stay. */
+static oct_result features_lists(features *f, const unsigned char *bytes, size_t size, const char *path) {
     pickle_reader r;
     pickle_value *root = NULL;
     oct_result rc;
-    checkpoint_file *file = checkpoint_map(&f->c, path, &f->err);
-    if (!file) return f->err.code;
-    f->c.p.limit = OCT__MAX((size_t)512 << 20, 2 * file->size);
-    pickle_open(&r, &f->c.p, file->data, file->size, path);
+    pickle_open(&r, &f->c.p, bytes, size, path);
+    f->path = path;
     if ((rc = pickle_load(&r, &root, &f->err)) != OCT_OK ||
         (rc = features_list(f, root, "vision_embeds_3d_ref_list", &f->ref)) != OCT_OK ||
         (rc = features_list(f, root, "vision_pos_3d_ref_list", &f->ref_box)) != OCT_OK ||
         (rc = features_list(f, root, "vision_embeds_3d_scene_prop_list", &f->scene)) != OCT_OK ||
-        (rc = features_list(f, root, "vision_pos_3d_scene_prop_list", &f->scene_box)) != OCT_OK ||
-        (pickle_get(root, "task_type_list") && (rc = features_list(f, root, "task_type_list", &f->tasks)) != OCT_OK))
+        (rc = features_list(f, root, "vision_pos_3d_scene_prop_list", &f->scene_box)) != OCT_OK)
         return rc;
-    return features_questions(f, path);
+    return pickle_get(root, "task_type_list") ? features_list(f, root, "task_type_list", &f->tasks) : OCT_OK;
+}
+static oct_result features_read(features *f, const char *path) {
+    const checkpoint_file *file = checkpoint_map(&f->c, path, &f->err);
+    if (!file) return f->err.code;
+    f->c.p.limit = OCT__MAX((size_t)512 << 20, 2 * file->size);
+    const oct_result r = features_lists(f, file->data, file->size, path);
+    return r ? r : features_questions(f, path);
 }
 
 /* --- arrays ------------------------------------------------------------------------------------------- */
@@ -71,7 +77,7 @@ static oct_result features_read(features *f, const char *path) {
 static oct_result features_tensor(features *f, const pickle_value *v, size_t i, checkpoint_tensor *t) {
     memset(t, 0, sizeof *t);
     if (v->kind != PICKLE_TENSOR || (v->storage && !v->storage->bytes) || v->n_dims < 1 || v->n_dims > 2)
-        return oct__fail(&f->err, OCT_E_FORMAT, "%s: question %zu: no tensor of one or two dimensions", f->c.files[0]->path, i);
+        return oct__fail(&f->err, OCT_E_FORMAT, "%s: question %zu: no tensor of one or two dimensions", f->path, i);
     checkpoint_view(t, v);
     t->data = v->storage ? v->storage->bytes : (const unsigned char *)v->text.data;
     if (t->n_dims == 1) {
@@ -82,7 +88,7 @@ static oct_result features_tensor(features *f, const pickle_value *v, size_t i, 
     }
     const size_t all = t->shape[0] * t->shape[1], given = v->storage ? v->storage->numel : v->text.len / dtype_bytes[t->dtype];
     if (all > given)
-        return oct__fail(&f->err, OCT_E_FORMAT, "%s: question %zu: a tensor of %zu numbers on %zu", f->c.files[0]->path, i, all, given);
+        return oct__fail(&f->err, OCT_E_FORMAT, "%s: question %zu: a tensor of %zu numbers on %zu", f->path, i, all, given);
     return OCT_OK;
 }
 static oct_result features_wrote(features *f, FILE *file, const char *path) {
@@ -144,18 +150,23 @@ static bool features_single(const features *f, size_t i) {
     }
     return oct__str_is(task, "classification3d") || oct__str_is(task, "description3d");
 }
-static oct_result features_question(features *f, size_t i) {
-    checkpoint_tensor t, box;
+/* Features [n, width] and boxes [n, 6] of question i. */
+static oct_result features_pair(features *f, size_t i, checkpoint_tensor *t, checkpoint_tensor *box) {
     const bool single = features_single(f, i);
     oct_result r;
-    if ((r = features_tensor(f, (single ? f->ref : f->scene)->items[i], i, &t)) != OCT_OK ||
-        (r = features_tensor(f, (single ? f->ref_box : f->scene_box)->items[i], i, &box)) != OCT_OK)
+    if ((r = features_tensor(f, (single ? f->ref : f->scene)->items[i], i, t)) != OCT_OK ||
+        (r = features_tensor(f, (single ? f->ref_box : f->scene_box)->items[i], i, box)) != OCT_OK)
         return r;
-    if (box.shape[1] != 6 || box.shape[0] != t.shape[0] || t.shape[1] > 1 << 20)
-        return oct__fail(&f->err, OCT_E_FORMAT, "%s: question %zu: %zu features of %zu and %zu boxes of %zu, expected as many, of 6",
-                         f->c.files[0]->path, i, t.shape[0], t.shape[1], box.shape[0], box.shape[1]);
+    if (box->shape[1] == 6 && box->shape[0] == t->shape[0] && t->shape[1] <= 1 << 20) return OCT_OK;
+    return oct__fail(&f->err, OCT_E_FORMAT, "%s: question %zu: %zu features of %zu and %zu boxes of %zu, expected as many, of 6",
+                     f->path, i, t->shape[0], t->shape[1], box->shape[0], box->shape[1]);
+}
+static oct_result features_question(features *f, size_t i) {
+    checkpoint_tensor t, box;
+    oct_result r = features_pair(f, i, &t, &box);
+    if (r) return r;
     float *row = (float *)malloc((t.shape[1] + 1) * sizeof *row);
-    if (!row) return oct__fail(&f->err, OCT_E_MEMORY, "%s: no memory for rows of %zu", f->c.files[0]->path, t.shape[1]);
+    if (!row) return oct__fail(&f->err, OCT_E_MEMORY, "%s: no memory for rows of %zu", f->path, t.shape[1]);
     r = features_rows(f, i, &t, row);
     free(row);
     return r ? r : features_corners(f, i, &box);
