@@ -1584,7 +1584,8 @@ static const oct__kernels *oct__kernels_pick(oct_isa want) {
  *
  *   octavius.prompt_style        string   one of oct_prompt_style_name's names [recognised from the file]
  *   octavius.tokenizer.legacy    bool     SentencePiece: a space is put before text that follows a control token [true]
- *   octavius.tokenizer.tags      i32[]    control tokens that lose the white space around them, as transformers' slow tokenizer has it [none]
+ *   octavius.tokenizer.tags      i32[]    control tokens that lose the white space around them, as transformers' slow tokenizer
+ *                                         has it [none]
  *   octavius.sampling.{temp,top_k,top_p,min_p,penalty_repeat}     recommended sampling [general.sampling.*, else greedy]
  *   octavius.max_tokens          u32      an answer's length [no limit]
  *   octavius.stop_suffixes       string[] ids in decimal, spaces between: BOS and the answer end so, and the answer ends [none]
@@ -1593,7 +1594,7 @@ static const oct__kernels *oct__kernels_pick(oct_isa want) {
  *   octavius.moe.min_capacity    u32      [0]
  *   octavius.lora.expert_used_count u32   gates that are not zero [2]
  *   octavius.v.{image_size,patch_size,embedding_length,feed_forward_length,block_count,head_count}   u32, a vision tower's sizes
- *   octavius.v.layer_norm_epsilon f32;  octavius.v.image_mean, .image_std   f32[3]
+ *   octavius.v.layer_norm_epsilon f32;  octavius.v.{image_mean,image_std}   f32[3]
  *   octavius.v.activation        string   gelu_quick, gelu_tanh or gelu (erf)
  *   octavius.v.resize            string   pad, crop or squash [pad]
  *   octavius.v.resize_side       u32      short side before the centre crop [image_size]
@@ -1611,17 +1612,20 @@ static const oct__kernels *oct__kernels_pick(oct_isa want) {
  *   octavius.det.mask_radius     f32[]    of each encoder layer: points as far apart do not see each other
  *   octavius.det.classes         string[] their names [none]
  *
- * Tensors of our own.  Linears are [out, in] and have a bias unless said otherwise; batch norms stand folded in their linears.
+ * Tensors of our own; their linears are [out, in], with a bias unless said otherwise, and batch norms stand folded in them.
  *
- *   agg.query.weight [n_query, d];  agg.pos.0, .2: 6 -> hidden -> d, with ReLU;  agg.{cross,self}_{q,k,v,o,norm};
+ *   blk.N.attn_{q,k,v,output}.lora_{a,b}, and of any other linear likewise: a [E, rank, in], b [E, out, rank];
+ *   gate.weight [E, n_embd]
+ *   agg.query [n_query, d];  agg.pos.{0,2}: 6 -> hidden -> d, with ReLU;  agg.{cross,self}_{q,k,v,o,norm};
  *   agg.out.0: d -> n_embd, agg.out.1: its LayerNorm
- *   pt.enc.0, .1: 3 -> 128 -> 256, ReLU between;  pt.enc.2, .3: 512 -> 512 -> e likewise;  pt.reduce: e -> d;  pt.class_embd,
- *   pt.class_pos [d];  pt.pos.0, .2: 3 -> 128 -> d, with GELU (erf);  pt.blk.N.{ln1,attn_qkv,attn_out,ln2,ffn_up,ffn_down}, attn_qkv
- *   without a bias;  pt.post_ln;  pt.proj.weight [c, 2 d], optional
+ *   pt.enc.{0,1}: 3 -> 128 -> 256, ReLU between;  pt.enc.{2,3}: 512 -> 512 -> e likewise;  pt.reduce: e -> d;  pt.class_embd,
+ *   pt.class_pos [d];  pt.pos.{0,2}: 3 -> 128 -> d, with GELU (erf);  pt.blk.N.{ln1,attn_qkv,attn_out,ln2,ffn_up,ffn_down},
+ *   attn_qkv without a bias;  pt.post_ln;  pt.proj [c, 2 d] without a bias, optional
  *   det.pre.{0,1,2}, det.interim.{0,1,2}: each with a ReLU behind it, rows begin with relative x, y, z;  det.mem.{0,1,2}: to the
- *   decoder's width, likewise (with det.interim two of them);  det.pos.gauss [3, d / 2];  det.query.0, .2: d -> d -> d, ReLU behind both;
- *   det.enc.blk.N.{ln1,attn_qkv,attn_out,ln2,ffn_up,ffn_down};  det.dec.blk.N the same, and ln2 with cross_qkv, cross_out between,
- *   ln3 before ffn_up;  det.dec.norm;  det.head.{sem_cls,center,size,angle_cls,angle_residual}.{0,1,2}: ReLU behind 0 and 1 */
+ *   decoder's width, likewise (with det.interim two of them);  det.pos.gauss [3, d / 2];  det.query.{0,2}: d -> d -> d, ReLU
+ *   behind both;  det.enc.blk.N.{ln1,attn_qkv,attn_out,ln2,ffn_up,ffn_down};
+ *   det.dec.blk.N.{ln1,attn_qkv,attn_out,ln2,cross_qkv,cross_out,ln3,ffn_up,ffn_down};  det.dec.norm;
+ *   det.head.{sem_cls,center,size,angle_cls,angle_residual}.{0,1,2}: ReLU behind 0 and 1 */
 
 /* --- value types of metadata ------------------------------------------------- */
 

@@ -247,6 +247,17 @@ ok lora_is_f16 has all 'attn_q.lora_a .*F16'
 ok gate_is_f32 has all 'gate.weight .*F32'
 ok detector_is_f16 has all 'det.query.0.weight .*F16'
 
+# Every key and tensor of ours that was written stands in the one comment about them, brace by brace.
+sed -n '/^\/\* Keys of our own/,/\*\//p' octavius.h | grep -oE '[a-z]+\.[A-Za-z0-9_.{},]+' | sed 's/[,.;:]*$//; s/\.weight$//' > "$dir/words"
+while read -r word; do bash -c "echo $word"; done < "$dir/words" | tr ' ' '\n' | sort -u > "$dir/documented"
+{
+    awk '/^  octavius\./ { print $1 }' "$dir"/*.list
+    awk '/^  (agg|pt|det|gate)\.|^  [^ ]*\.lora_/ { print $1 }' "$dir"/*.list | sed 's/\.weight$//; s/\.bias$//; s/blk\.[0-9]*/blk.N/'
+} | sort -u > "$dir/written"
+ok keys_are_many [ "$(wc -l < "$dir/written")" -gt 90 ]
+comm -23 "$dir/written" "$dir/documented" > "$dir/err"
+ok keys_are_documented [ ! -s "$dir/err" ]
+
 delta=$data/octavius/delta.pt
 fault delta_without_base 2 'an OCTAVIUS delta' "$delta"
 fault base_without_delta 2 'expected an OCTAVIUS delta' --base "$data" --vision "$data/octavius/ViT.pt"
@@ -304,7 +315,7 @@ else
         ok "$case: official names" [ "$rc" -eq 0 ]
         ok "$case: official data" data_is "official-$case" "$dir/case.gguf"
     done
-    for case in llava-1.5 moe-llava-stablelm moe-llava-qwen moe-llava-phi2; do
+    for case in llava-1.5 moe-llava-stablelm moe-llava-qwen moe-llava-phi2 octavius-2d; do
         python3 "$golden/check.py" --build "$B" --variants "$golden/$case" > "$dir/err" 2>&1
         rc=$?
         [ -z "${V:-}" ] || cat "$dir/err"
