@@ -1045,23 +1045,21 @@ static void boxes_json(const chat *c, text *out) {
     text_puts(out, ",\"dropped\":");
     boxes_list(c, out, 1);
 }
-/* The number of a box's label among the labels, in the order in which they come, and whether it is the first of its kind. */
-static int boxes_class(const chat *c, size_t i, int *is_new) {
-    int n = 0;
-    for (size_t j = 0; j <= i; j++) {
-        size_t k = 0;
-        if (c->boxes[j].dropped) continue;
-        while (k < j && (c->boxes[k].dropped || strcmp(c->boxes[k].label, c->boxes[j].label) != 0)) k++;
-        *is_new = k == j;
-        if (strcmp(c->boxes[j].label, c->boxes[i].label) == 0) return n;
-        n += k == j;
+/* Of each box the number of its label among the labels, in the order in which they come; -1 where it was dropped.  free() it. */
+static int *boxes_classes(const chat *c) {
+    int *of = (int *)malloc((c->n_boxes + 1) * sizeof *of), n = 0;
+    if (!of) leave_memory();
+    for (size_t i = 0; i < c->n_boxes; i++) {
+        size_t like = 0;
+        while (like < i && (of[like] < 0 || strcmp(c->boxes[like].label, c->boxes[i].label) != 0)) like++;
+        of[i] = c->boxes[i].dropped ? -1 : like < i ? of[like] : n++;
     }
-    return n;
+    return of;
 }
 /* One image, its annotations, the labels as categories from 1 on. */
 static void boxes_coco(const chat *c, const pictures *about, text *out) {
     char s[256];
-    int n = 0, is_new = 0;
+    int n = 0, *of = boxes_classes(c);
     text_puts(out, "{\"images\":[{\"id\":1,\"file_name\":");
     json_put_string(out, about->path ? about->path : "", about->path ? strlen(about->path) : 0);
     snprintf(s, sizeof s, ",\"width\":%d,\"height\":%d}],\"annotations\":[", about->width, about->height);
@@ -1071,16 +1069,14 @@ static void boxes_coco(const chat *c, const pictures *about, text *out) {
         const double w = (double)b->x2 - (double)b->x1, h = (double)b->y2 - (double)b->y1;
         if (b->dropped) continue;
         snprintf(s, sizeof s, "%s{\"id\":%d,\"image_id\":1,\"category_id\":%d,\"bbox\":[%.2f,%.2f,%.2f,%.2f],\"area\":%.2f,\"iscrowd\":0}",
-                 n ? "," : "", n + 1, boxes_class(c, i, &is_new) + 1, (double)b->x1, (double)b->y1, w, h, w * h);
+                 n ? "," : "", n + 1, of[i] + 1, (double)b->x1, (double)b->y1, w, h, w * h);
         n++;
         text_puts(out, s);
     }
     text_puts(out, "],\"categories\":[");
     n = 0;
     for (size_t i = 0; i < c->n_boxes; i++) {
-        if (c->boxes[i].dropped) continue;
-        const int class_number = boxes_class(c, i, &is_new);
-        if (class_number != n) continue;                   /* seen before */
+        if (of[i] != n) continue;                          /* dropped, or seen before */
         n++;
         snprintf(s, sizeof s, "%s{\"id\":%d,\"name\":", n > 1 ? "," : "", n);
         text_puts(out, s);
@@ -1088,13 +1084,14 @@ static void boxes_coco(const chat *c, const pictures *about, text *out) {
         text_puts(out, "}");
     }
     text_puts(out, "]}\n");
+    free(of);
 }
 /* The labels as comments, then a line for each box: class, centre and size, as fractions of the picture. */
 static void boxes_yolo(const chat *c, const pictures *about, text *out) {
     char s[256];
-    int n = 0, is_new = 0;
+    int n = 0, *of = boxes_classes(c);
     for (size_t i = 0; i < c->n_boxes; i++) {
-        if (c->boxes[i].dropped || boxes_class(c, i, &is_new) != n) continue;
+        if (of[i] != n) continue;                          /* dropped, or seen before */
         snprintf(s, sizeof s, "# %d %s\n", n++, c->boxes[i].label);
         text_puts(out, s);
     }
@@ -1102,10 +1099,11 @@ static void boxes_yolo(const chat *c, const pictures *about, text *out) {
         const oct_box *b = &c->boxes[i];
         const double w = about->width, h = about->height;
         if (b->dropped) continue;
-        snprintf(s, sizeof s, "%d %.6f %.6f %.6f %.6f\n", boxes_class(c, i, &is_new), ((double)b->x1 + (double)b->x2) / (2 * w),
+        snprintf(s, sizeof s, "%d %.6f %.6f %.6f %.6f\n", of[i], ((double)b->x1 + (double)b->x2) / (2 * w),
                  ((double)b->y1 + (double)b->y2) / (2 * h), ((double)b->x2 - (double)b->x1) / w, ((double)b->y2 - (double)b->y1) / h);
         text_puts(out, s);
     }
+    free(of);
 }
 /* The boxes of the last answer, in the format asked for. */
 static void boxes_print(const chat *c, const pictures *about) {
@@ -1326,18 +1324,18 @@ static void json_put_outcome(text *out, const chat *c, const outcome *o) {
     snprintf(line, sizeof line, ",\"stop\":\"%s\",\"n_prompt\":%d,\"n_generated\":%d", o->stop, o->n_prompt, o->n_generated);
     text_puts(out, line);
     if (o->n_images) text_number(out, ",\"n_images_encoded\":%.0f", o->n_encoded);
-    snprintf(line, sizeof line, ",\"seed\":%llu,", (unsigned long long)c->desc.seed);
+    snprintf(line, sizeof line, ",\"seed\":%llu", (unsigned long long)c->desc.seed);
     text_puts(out, line);
     if (c->info.n_gate) {
-        text_puts(out, "\"gate\":[");
+        text_puts(out, ",\"gate\":[");
         put_gate(out, c, ",");
-        text_puts(out, "],");
+        text_puts(out, "]");
     }
     if (c->n_boxes || (o->n_images && (set.detect || set.boxes || set.draw))) {
-        boxes_json(c, out);
         text_puts(out, ",");
+        boxes_json(c, out);
     }
-    text_puts(out, "\"ms\":{\"open\":");
+    text_puts(out, ",\"ms\":{\"open\":");
     text_number(out, "%.3f", c->open_ms);
     if (o->n_images) {
         text_number(out, ",\"image\":%.3f", o->image_ms);
