@@ -66,7 +66,7 @@
  *     OCTAVIUS_NO_MMAP                 paths are read into memory
  *     OCTAVIUS_NO_SIMD                 the scalar kernels alone
  *     OCTAVIUS_NO_OPENMP               ignore -fopenmp
- *     OCTAVIUS_NO_PICTURES             no picture files: pixels only
+ *     OCTAVIUS_NO_PICTURES             no picture files: pixels only; nothing is drawn
  *     OCTAVIUS_FILENAME                this file's name, if you renamed it (it includes itself)
  *
  * CONTENTS (grep -n MARK:)
