@@ -170,6 +170,33 @@ TEST(lora, as_the_formula) {
     lora_formula(6, OCT__BF16, 25, rank[0], two);
     lora_formula(1, OCT__Q8_0, 25, rank[0], all);                         /* an adapter may be quantised */
 }
+/* The kernel for one token gives the bits of the panels that many tokens meet. */
+TEST(lora, one_token_as_many) {
+    static const int types[] = { OCT__F32, OCT__F16, OCT__BF16 }, lengths[] = { 1, 3, 4, 8, 13, 16, 40, 255, 256 };
+    const oct__kernels *k;
+    for (int i = 0; (k = kt_table(i)) != NULL; i++)
+        for (int j = 0; j < 27; j++) {
+            const int type = types[j / 9], n = lengths[j % 9];
+            float    *plain, *x = kt_floats((size_t)n, 1.0), *start = kt_floats(16, 1.0), a[16], b[16];
+            void     *rows = lora_encode(type, 16, n, &plain);
+            float    *panel = (float *)kt_aligned((size_t)n * 16 * sizeof(float));
+            oct__panel p;
+            memset(&p, 0, sizeof p);
+            p.u = (unsigned char *)kt_aligned(2 * (size_t)OCT__K_QUANT * OCT__PANEL);
+            memcpy(a, start, sizeof a);
+            memcpy(b, start, sizeof b);
+            k->unpack_f(type, (const unsigned char *)rows, oct__row_bytes(type, n), n, &p, panel);
+            k->mul_f(panel, 0, 1, n, x, (size_t)n, 1, a, 16, OCT__MUL_CHAIN);
+            k->one_f(type, (const unsigned char *)rows, oct__row_bytes(type, n), n, x, &p, b);
+            CHECK(memcmp(a, b, sizeof a) == 0);
+            free(p.u);
+            free(panel);
+            free(rows);
+            free(plain);
+            free(start);
+            free(x);
+        }
+}
 TEST(lora, equal_experts_are_one) {
     static const int   rank[LORA_LINEARS] = { 32, 32, 32 };
     static const float one[4] = { 1, 0, 0, 0 }, shared[4] = { 0.1f, 0.2f, 0.3f, 0.4f };
@@ -367,8 +394,8 @@ TEST(lora, gates_of_octavius_2d) {
 TEST(lora, same_bits_for_threads_and_chunks) {
     static const model_way ways[] = { { 64, 1, 0, 0, OCT_KV_F16 }, { 7, 3, 1, 0, OCT_KV_F16 }, { 1, 1, 0, 0, OCT_KV_F16 }, { 64, 2, 0, 0, OCT_KV_F16 } };
     static const char *const names[] = { "tiny-octavius-2d", "tiny-octavius-moe" };
-    static const int types[] = { SYNTH_Q8_0, SYNTH_F32 };
-    for (int i = 0; i < 4; i++) {
+    static const int types[] = { SYNTH_Q8_0, SYNTH_F32, SYNTH_F16 };
+    for (int i = 0; i < 6; i++) {
         float     out[4][(1 + MODEL_STEPS) * MODEL_VOCAB];
         model_kit k;
         if (model_open(&k, synth_find(names[i % 2]), types[i / 2]))
