@@ -321,6 +321,9 @@ TEST(octavius, an_answer_that_a_stop_suffix_ends) {
     if (!octa_open(&o, OCT_LOAD_ALL) || !octa_picture(&o, &picture) || !CHECK_INT(octa_line(&o, 'E', &at, f, 5), 5)) return;
     CHECK_INT(o.m->n_stops, 3);
     CHECK_INT(o.m->max_tokens, 400);
+    CHECK_INT(o.m->sampling.top_k, 50);                               /* the official ones, which a draw takes */
+    CHECK_NEAR(o.m->sampling.temperature, 1, 0);
+    CHECK_NEAR(o.m->sampling.top_p, 0.9, 1e-6);
     octa_desc(&d, "bare");
     oct_session *s = octa_session(&o, &d);
     if (s) {
@@ -877,4 +880,59 @@ TEST(octavius, next_allocates_nothing) {
     oct_session_close(s);
     free(picture.data);
     octa_close(&o);
+}
+
+/* Other adapters between two turns: what the cache holds, pictures too, is computed anew under them, by its ids. */
+TEST(octavius, adapters_between_turns) {
+    const model_way way = { 7, 2, 0, 1, OCT_KV_F32 };
+    model_kit k;
+    oct_embeds e;
+    oct_lora *lora = NULL;
+    oct_error err;
+    size_t bytes = 0;
+    memset(&k, 0, sizeof k);
+    k.file = (unsigned char *)golden_file("llama", ".gguf", &k.bytes);
+    char *adapter = golden_file("adapter", ".gguf", &bytes);
+    err.message[0] = 0;
+    if (!CHECK(k.file && adapter) || !CHECK_INT(oct_model_open_memory(&k.m, k.file, k.bytes, NULL, &err), OCT_OK)) return;
+    k.n_vocab = k.m->net.n_vocab;
+    for (int i = 0; i < MODEL_IDS; i++) k.ids[i] = 259 + (i * 37) % (k.n_vocab - 260);
+    feed_embeds(&e, &k, k.ids + FEED_FROM, FEED_ROWS);
+    if (oct_lora_open_memory(&lora, k.m, adapter, bytes, &err)) CHECK_STR(err.message, "");
+    for (int first = 0; lora && first < 2; first++) {                 /* none and then one, one and then none */
+        const oct_lora *const list[1] = { lora };
+        oct_session *s = model_session(&k, &way, 128), *fresh = model_session(&k, &way, 128);
+        oct_token t;
+        CHECK_INT(oct_session_set_lora(s, list, NULL, first, &err), OCT_OK);
+        CHECK(feed_run(s, &k, &e, 0, NULL));
+        CHECK_INT(oct_next(s, &t, &err), OCT_OK);
+        const int32_t said = t.id;                                    /* shown, not in the cache; below 0: the answer is empty */
+        CHECK_INT(oct_session_set_lora(s, list, NULL, 1 - first, &err), OCT_OK);
+        CHECK_INT(oct_feed_tokens(s, k.ids, 3, &err), OCT_OK);
+        CHECK_INT(oct_prefill(s, &err), OCT_OK);
+        CHECK_INT(oct_session_set_lora(fresh, list, NULL, 1 - first, &err), OCT_OK);
+        CHECK(feed_run(fresh, &k, &e, 0, NULL));
+        if (said >= 0) CHECK_INT(oct_feed_tokens(fresh, &said, 1, &err), OCT_OK);
+        CHECK_INT(oct_feed_tokens(fresh, k.ids, 3, &err), OCT_OK);
+        CHECK_INT(oct_prefill(fresh, &err), OCT_OK);
+        int n = 0, m = 0;
+        const int32_t *x = oct_session_tokens(s, &n), *y = oct_session_tokens(fresh, &m);
+        CHECK(n == m && n == MODEL_IDS + 3 + (said >= 0) && memcmp(x, y, (size_t)n * sizeof *x) == 0);
+        CHECK(memcmp(oct_session_logits(s, NULL), oct_session_logits(fresh, NULL), (size_t)k.n_vocab * sizeof(float)) == 0);
+        /* with nothing new to say, too */
+        CHECK_INT(oct_session_set_lora(s, NULL, NULL, 0, &err), OCT_OK);
+        CHECK_INT(oct_prefill(s, &err), OCT_OK);
+        CHECK_INT(oct_session_set_lora(fresh, list, NULL, 1, &err), OCT_OK);
+        CHECK_INT(oct_prefill(fresh, &err), OCT_OK);
+        CHECK(memcmp(oct_session_logits(s, NULL), oct_session_logits(fresh, NULL), (size_t)k.n_vocab * sizeof(float)) != 0);
+        CHECK_INT(oct_session_set_lora(fresh, NULL, NULL, 0, &err), OCT_OK);
+        CHECK_INT(oct_prefill(fresh, &err), OCT_OK);
+        CHECK(memcmp(oct_session_logits(s, NULL), oct_session_logits(fresh, NULL), (size_t)k.n_vocab * sizeof(float)) == 0);
+        oct_session_close(s);
+        oct_session_close(fresh);
+    }
+    oct_lora_close(lora);
+    free(e.data);
+    free(adapter);
+    model_close(&k);
 }
