@@ -13739,8 +13739,6 @@ static oct_result oct__prefill_turn(oct_session *s, const int32_t *turn, int n, 
     if (s->n_past == 0) {
         s->pass.alpha = oct__rope_alpha(&s->model->net, n);
         oct__session_route(s, turn, (int)s->turn_suffix, n);
-        s->suffix_from = (int)s->turn_suffix;
-        s->suffix_to = n;
     }
     r = oct__session_compute(s, turn, oct__session_rows(s, s->past.rows), n, s->n_past, err);
     if (r) {
@@ -13750,6 +13748,10 @@ static oct_result oct__prefill_turn(oct_session *s, const int32_t *turn, int n, 
     }
     memcpy(s->tokens + s->n_past, turn, (size_t)n * sizeof *turn);
     memset(s->open + s->n_past, 0, (size_t)n);
+    if (s->n_past == 0) {
+        s->suffix_from = (int)s->turn_suffix;
+        s->suffix_to = n;
+    }
     s->n_past += n;
     return OCT_OK;
 }

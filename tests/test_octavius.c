@@ -936,3 +936,90 @@ TEST(octavius, adapters_between_turns) {
     free(adapter);
     model_close(&k);
 }
+
+/* Whatever is called, in whatever order: no call fails but for the context, and what the session says of itself stays true. */
+TEST(octavius, random_walks) {
+    static const char *const styles[] = { "bare", "chef", "legacy", "vicuna_v1", NULL };
+    static const char *const texts[] = { "bed", "", " What is it?\n", "### <Img> \xE2\x96\x81", "\xF0\x9F\x98\x80 a" };
+    unsigned long long seed = 77;
+    oct_embeds picture;
+    octa o;
+    if (!octa_open(&o, OCT_LOAD_ALL) || !octa_picture(&o, &picture)) return;
+    for (int walk = 0; walk < (test_quick() ? 5 : 25); walk++) {
+        unsigned char *shot = NULL;
+        size_t shot_bytes = 0;
+        oct_session_desc d;
+        octa_desc(&d, styles[walk % 5]);
+        d.keep_gate = walk % 3 == 0;
+        d.n_ctx = 160;
+        d.n_batch = 64;
+        d.progress = octa_progress;
+        oct_session *s = octa_session(&o, &d);
+        for (int step = 0; s && step < 60; step++) {
+            const char *text = texts[test_random(&seed) % 5];
+            const int32_t ids[2] = { 300, 301 };
+            oct_token t;
+            oct_result r = OCT_OK;
+            octa_stop = 0;
+            switch (test_random(&seed) % 12) {
+                case 0: case 1: r = oct_feed_text(s, text, NULL); break;
+                case 2: r = oct_feed_answer(s, text, strlen(text), NULL); break;
+                case 3:
+                    picture.n_tokens = 3;
+                    r = oct_feed_embeds(s, &picture, NULL);
+                    break;
+                case 4: r = oct_feed_tokens(s, ids, 2, NULL); break;
+                case 5: case 6: case 7:
+                    for (int i = 0; i < 5 && (r == OCT_OK); i++) r = oct_next(s, &t, NULL);
+                    break;
+                case 8: octa_stop = 1; r = oct_prefill(s, NULL); break;
+                case 9: r = oct_session_rewind(s, (int)(test_random(&seed) % (unsigned)(oct_session_position(s) + 1)), NULL); break;
+                case 10:
+                    if (shot) {
+                        r = oct_session_restore(s, shot, shot_bytes, NULL);
+                        free(shot);
+                        shot = NULL;
+                    } else {
+                        shot_bytes = oct_session_snapshot_bytes(s);
+                        shot = (unsigned char *)malloc(shot_bytes);
+                        r = oct_session_snapshot(s, shot, shot_bytes, NULL);
+                    }
+                    break;
+                default: octa_route(s, NULL, 0, 0, (int)(test_random(&seed) % 3)); break;
+            }
+            CHECK(r == OCT_OK || r == OCT_E_CONTEXT || r == OCT_E_ABORTED || r == OCT_E_STATE);
+            if (r == OCT_E_CONTEXT) {
+                oct_feed_clear(s);
+                if (test_random(&seed) % 2) oct_session_reset(s);
+            }
+            int n = 0;
+            const int32_t *x = oct_session_tokens(s, &n);
+            CHECK_INT(oct__rows_in(x, n) * 64 * sizeof(float), s->past.rows);
+            CHECK(s->n_fixed <= s->answer_from && s->answer_from <= n && s->suffix_to <= n && s->suffix_from <= s->suffix_to);
+            CHECK(s->parts.len >= s->past.parts && s->bytes.len >= s->past.bytes && s->rows.len >= s->past.rows);
+            CHECK(oct_session_logits(s, NULL) == NULL || model_finite(oct_session_logits(s, NULL), OCTA_VOCAB));
+        }
+        /* what it knows of itself says the same again */
+        if (s && s->n_past > 0 && s->tokens[s->n_past - 1] >= 0) {
+            oct_feed_clear(s);
+            octa_stop = 0;
+            shot_bytes = oct_session_snapshot_bytes(s);
+            free(shot);
+            shot = (unsigned char *)malloc(shot_bytes);
+            oct_session *b = octa_session(&o, &d);
+            CHECK_INT(oct_session_snapshot(s, shot, shot_bytes, NULL), OCT_OK);
+            CHECK_INT(oct_session_restore(b, shot, shot_bytes, NULL), OCT_OK);
+            const oct_result x = oct_feed_text(s, "Why?", NULL), y = oct_feed_text(b, "Why?", NULL);
+            CHECK(x == OCT_OK && y == OCT_OK);
+            memcpy(&b->gate_rule, &s->gate_rule, sizeof b->gate_rule);
+            const oct_result p = oct_prefill(s, NULL), q = oct_prefill(b, NULL);
+            CHECK_INT(p, q);
+            if (p == OCT_OK) CHECK(octa_alike(s, b));
+            oct_session_close(b);
+        }
+        free(shot);
+        oct_session_close(s);
+    }
+    free(picture.data);
+    octa_close(&o);
+}
