@@ -89,6 +89,17 @@ address)
     export QUICK=1 ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
     suite "$out/asan" '-O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
     exit ;;
+readers)                                # octavius-convert on good, spoilt and hostile checkpoints, under the sanitizers
+    config clang c11 -O0 plain
+    links clang -fsanitize=address,undefined || skip 'clang lacks its sanitizers (libclang-rt)'
+    mkdir -p "$out/readers"
+    for program in convert inspect; do
+        # shellcheck disable=SC2086
+        $cc $std $warn -O0 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -DOCTAVIUS_NO_SIMD -I. "tools/$program.c" \
+            -o "$out/readers/octavius-$program" -lm || exit 1
+    done
+    export QUICK=1 ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+    B=$out/readers exec sh tests/test_convert.sh ;;
 thread)
     config clang c11 -O0 plain
     links clang -fsanitize=thread || skip 'clang lacks its sanitizers (libclang-rt)'
@@ -129,7 +140,7 @@ JOBS=${JOBS:-$(nproc 2> /dev/null || echo 2)}
 export JOBS OMP_WAIT_POLICY=PASSIVE
 
 case $step in
-asan) steps+=("address and undefined behaviour: $me address") ;;
+asan) steps+=("address and undefined behaviour: $me address" "readers of checkpoints: $me readers") ;;
 fuzz) fuzzers "${2:-60}" ;;
 '' | all)
     # every compiler, language, level and mode at least twice, `make test` (gcc, C11, -O2, OpenMP) among them; `all` takes
@@ -137,7 +148,7 @@ fuzz) fuzzers "${2:-60}" ;;
     run=' clang_c++17_-O0_plain '
     compiled=' gcc_c++17_-O3_plain clang_c11_-O3_openmp gcc_c++17_-O0_openmp clang_c11_-O0_plain '
     rest=()
-    steps+=("address and undefined behaviour: $me address" "aarch64: $me aarch64" "threads: $me thread" "SIMDe: $me simde")
+    steps+=("address and undefined behaviour: $me address" "readers of checkpoints: $me readers" "aarch64: $me aarch64" "threads: $me thread" "SIMDe: $me simde")
     [ "$step" = all ] || steps+=("gcc c11 -O3 openmp, kernels: $me kernels gcc c11 -O3 openmp")
     for opt in -O3 -O0; do for cc in gcc clang; do for std in c11 c++17; do for omp in openmp plain; do
         if [ "$step" = all ] || [[ $run == *" ${cc}_${std}_${opt}_${omp} "* ]]; then
