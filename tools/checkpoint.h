@@ -523,13 +523,22 @@ static inline void checkpoint_row(const checkpoint_tensor *t, size_t row, size_t
         checkpoint_run(t, t->offset + flat, cols, out);
         return;
     }
-    for (size_t k = 0; k < cols; k++, flat++) {
-        size_t at = t->offset, rest = flat;
-        for (int d = t->n_dims - 1; d >= 0; d--) {
-            at += rest % t->shape[d] * t->stride[d];
-            rest /= t->shape[d];
+    size_t index[PICKLE_DIMS];
+    const int last = t->n_dims - 1;
+    for (int d = last; d >= 0; d--) {
+        index[d] = flat % t->shape[d];
+        flat /= t->shape[d];
+    }
+    for (size_t k = 0; k < cols;) {                        /* along the last dimension, as far as it goes */
+        const size_t run = OCT__MIN(cols - k, t->shape[last] - index[last]);
+        size_t at = t->offset;
+        for (int d = 0; d <= last; d++) at += index[d] * t->stride[d];
+        for (size_t i = 0; i < run; i++, at += t->stride[last]) out[k++] = checkpoint_number(t, at);
+        index[last] += run;
+        for (int d = last; d > 0 && index[d] == t->shape[d]; d--) {
+            index[d] = 0;
+            index[d - 1]++;
         }
-        out[k] = checkpoint_number(t, at);
     }
 }
 
