@@ -17,7 +17,7 @@ OPENMP   := $(shell echo 'int main(void) { return 0; }' > $(B)/.probe.c && \
 
 PROGRAMS := $(B)/hello $(B)/describe_image $(B)/octavius $(B)/octavius-inspect $(B)/octavius-synth $(B)/octavius-bench \
             $(B)/octavius-convert $(B)/octavius-quantize $(B)/octavius-upcycle
-UNIT     := $(wildcard tests/*.c tests/*.h tests/golden/*) tools/synth.h tools/blocks.h tools/quants.h
+UNIT     := $(wildcard tests/*.c tests/*.h tests/golden/*) tools/synth.h tools/blocks.h tools/quants.h tools/gguf_writer.h
 
 # Independent programs are built side by side unless the caller says how many.
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
@@ -36,7 +36,7 @@ $(B)/octavius: examples/octavius.c octavius.h
 READERS    := tools/checkpoint.h tools/pickle.h tools/zip.h tools/safetensors.h tools/json.h tools/vocab.h tools/pool.h \
               tools/octavius_delta.h tools/octavius_points.h tools/features.h
 CONVERTERS := $(B)/octavius-convert $(B)/octavius-quantize $(B)/octavius-upcycle
-$(CONVERTERS): $(B)/octavius-%: tools/%.c octavius.h tools/program.h tools/gguf_write.h tools/quants.h tools/blocks.h tests/gguf_writer.h $(READERS)
+$(CONVERTERS): $(B)/octavius-%: tools/%.c octavius.h tools/program.h tools/gguf_write.h tools/quants.h tools/blocks.h tools/gguf_writer.h $(READERS)
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -DOCTAVIUS_NO_SIMD -I. $< -o $@ -lm
 $(B)/octavius-%: tools/%.c octavius.h tools/synth.h tools/blocks.h tools/program.h
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm

@@ -8,7 +8,7 @@
  */
 #define OCTAVIUS_IMPLEMENTATION
 #include "octavius.h"
-#include "gguf_writer.h"
+#include "../tools/gguf_writer.h"
 
 /* --- an allocator with a limit ---------------------------------------------------------- */
 

@@ -11,7 +11,7 @@
  */
 #define OCTAVIUS_IMPLEMENTATION
 #include "octavius.h"
-#include "gguf_writer.h"
+#include "../tools/gguf_writer.h"
 
 /* --- the target --------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* Chapter 16, white box.  What each style renders is compared with strings that the official templates gave when they were
  * run by jinja2 (trim_blocks and lstrip_blocks on, as transformers has it); the templates here are shorter ones of ours that
  * hold the words by which files are recognised. */
-#include "gguf_writer.h"
+#include "../tools/gguf_writer.h"
 
 /* --- a small vocabulary: every byte, and control tokens ------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* Tests of chapter 6: files in memory, made good and then spoilt one way at a time.  A refused file must be refused
  * with a message that names the thing, what was found and what was wanted.  Comments name the published faults of
  * other loaders that a test stands for. */
-#include "gguf_writer.h"
+#include "../tools/gguf_writer.h"
 
 /* --- helpers ------------------------------------------------------------------ */
 

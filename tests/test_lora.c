@@ -2,7 +2,7 @@
  * test data) and the Python reference; adapters against merged weights; what the binder refuses.  Networks with LoRA experts are
  * compared stage by stage in test_golden.c (lora-*).  Uses the helpers of test_kernels.c, test_model.c, test_memory.c and
  * test_golden.c. */
-#include "gguf_writer.h"
+#include "../tools/gguf_writer.h"
 
 /* --- a group of linears ---------------------------------------------------------------------------- */
 

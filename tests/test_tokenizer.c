@@ -1,7 +1,7 @@
 /* Tests of chapter 7.  Vocabularies are made in memory, so that nearly all of it runs without outside data; those of
  * $OCTAVIUS_TEST_DATA/vocab give the expected ids of real models.  The merging is compared with a naive one that tries
  * every pair again after every merge. */
-#include "gguf_writer.h"
+#include "../tools/gguf_writer.h"
 #include <time.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

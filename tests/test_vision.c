@@ -1,5 +1,5 @@
 /* Pictures as their encoder takes them: against Pillow and the processors of transformers (tools/reference/make_vision.py). */
-#include "gguf_writer.h"
+#include "../tools/gguf_writer.h"
 
 typedef struct vision_picture {
     int         width, height;

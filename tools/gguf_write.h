@@ -29,7 +29,7 @@
 #  include <omp.h>
 #endif
 #include "quants.h"
-#include "../tests/gguf_writer.h"
+#include "gguf_writer.h"
 
 typedef struct gguf_out_entry { char name[64]; int type; uint64_t bytes; } gguf_out_entry;
 
