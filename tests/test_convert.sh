@@ -241,6 +241,11 @@ ok pointbert_arguments has pointbert 'octavius.pt.point_count .*48'
 ok pointbert_plain has pointbert 'octavius.pt.fps .*plain'
 ok detector_arguments has 3detr-m 'octavius.det.encoder_head_count .*2'
 ok detector_interim has 3detr-m 'octavius.det.interim_count .*10'
+folder padded "$data/plain.safetensors" model.safetensors
+echo '{"[PAD]": 32}' > "$dir/padded/added_tokens.json"
+run "$data/octavius/delta.pt" --base "$dir/padded" --vision "$data/octavius/ViT.pt" --set octavius.v.head_count=2 --type f32 -o "$dir/padded.gguf"
+ok rows_count_more_than_added_tokens same "$dir/padded.gguf" "$dir/octavius.gguf"
+ok rows_are_said err_has "token 32 is '[PAD]'"
 convert_case "$data/octavius" --type q8_0 --detector ../3detr-m/detr.pth -o "$dir/all.gguf"
 ok all_parts_in_one [ "$rc" -eq 0 ]
 ok all_parts_listed listed all

@@ -50,7 +50,6 @@ static oct_result delta_place(job *j) {
         oct_string name = t->name;
         bool found = false;
         if (name_ignored(j, name)) continue;
-        (void)name_cut(&name, "module.");
         (void)name_cut(&name, "llama_model.base_model.model.");
         const oct_result r = rule_apply(j, delta_rules, name, t, &found);
         if (r) return r;
