@@ -40,7 +40,7 @@
  *     text --tokenizer(7)--> ids [T] --token_embd--> x [T, E] <--mm-- vit (11) <-- pictures (9)
  *                                                    |
  *          +-------------------- blk.N (14) ---------+---------------------------------+
- *          |  norm -> q,k,v (8), lora (12) -> rope -> cache -> attention     -> + x     |
+ *          |  norm -> q,k,v (8), lora (12) -> rope -> cache -> attention    -> + x     |
  *          |  norm -> gate,up -> silu or gelu -> down, or k experts (13)    -> + x     |
  *          +-----------------------------------------+---------------------------------+
  *                                                    |
