@@ -11526,6 +11526,7 @@ static bool oct__boxes_settled(const oct_boxes *b) {
     size_t from = 0;
     t.ends = false;
     t.cut = t.last = true;
+    if (!memchr(t.s, ']', t.n) && !memchr(t.s, ')', t.n)) return false;
     for (; oct__quad_find(&t, from, &q); from = q.to)
         if (q.drop == OCT_DROP_CUT || q.n == 2 || !oct__box_label(&t, from == 0, &q, true, &label)) return false;
     return from > 0;

@@ -551,6 +551,47 @@ TEST(api, text_to_ids_and_back) {
     }
 }
 
+/* An answer read, drawn, written and read back, by public names alone. */
+typedef struct api_file { unsigned char bytes[65536]; size_t n; } api_file;
+static int api_write(void *user, const void *data, size_t n) {
+    api_file *f = (api_file *)user;
+    if (n > sizeof f->bytes - f->n) return 1;
+    memcpy(f->bytes + f->n, data, n);
+    f->n += n;
+    return 0;
+}
+TEST(api, boxes_drawn) {
+    static unsigned char pixels[60 * 80 * 3];
+    static oct_boxes reader;
+    static api_file file;
+    oct_picture picture, back;
+    oct_box box[4];
+    oct_error err;
+    size_t n = 0;
+    const char *answer = "At [0.25, 0.5, 0.75, 0.75] there is an object categorized as dog. And at [0.1, 0.2";
+    oct_string text = { answer, strlen(answer) };
+    memset(&picture, 0, sizeof picture);
+    picture.image.pixels = pixels;
+    picture.image.width = 60;
+    picture.image.height = 80;
+    CHECK_INT(oct_boxes_begin(&reader, NULL, 60, 80, &err), OCT_OK);
+    while (n < 4 && oct_boxes_next(&reader, &text, &box[n])) n++;
+    CHECK_INT(n, 1);
+    while (n < 4 && oct_boxes_next(&reader, NULL, &box[n])) n++;
+    if (!CHECK_INT(n, 2)) return;
+    CHECK_STR(box[0].label, "dog");
+    CHECK(box[0].x1 == 15 && box[0].y1 == 40 && box[0].x2 == 45 && box[0].y2 == 60 && box[0].at == 3);
+    CHECK_STR(oct_drop_reason(box[1].dropped), "the answer ends inside it");
+    CHECK_INT(oct_boxes_draw(&picture, box, n, &err), OCT_OK);
+    CHECK(pixels[3 * (50 * 60 + 15)] == 230 && pixels[3 * (50 * 60 + 30)] == 0);
+    CHECK_INT(oct_png_write(&picture.image, NULL, api_write, &file, &err), OCT_OK);
+    if (CHECK_INT(oct_picture_open_memory(&back, file.bytes, file.n, NULL, &err), OCT_OK))
+        CHECK(memcmp(back.image.pixels, pixels, sizeof pixels) == 0);
+    oct_picture_close(&back);
+    file.n = 0;
+    CHECK_INT(oct_svg_write(&picture.image, box, n, NULL, api_write, &file, &err), OCT_OK);
+}
+
 int api_2_version(void);
 TEST(api, units_agree_on_the_version) {
     CHECK_INT(api_2_version(), OCT_VERSION_MAJOR * 10000 + OCT_VERSION_MINOR * 100 + OCT_VERSION_PATCH);
