@@ -11084,6 +11084,9 @@ static bool oct__stream_valid(const oct__stream *st) {
 
 /* --- stop suffixes ---------------------------------------------------------------------- */
 
+/* What ends an answer by its ids.  The style's stop string ends it too, by whatever ids it comes: the official code would go on
+ * until a suffix or an end, and cut all that away (test_octavius.py do_generate). */
+
 enum { OCT__STOPS = 16, OCT__STOP_IDS = 8 };
 /* Ids at whose end an answer ends. */
 typedef struct oct__suffix { int32_t ids[OCT__STOP_IDS]; int n; } oct__suffix;
