@@ -3,7 +3,8 @@
  *
  * What octavius-convert reads, from hostile bytes.  The first byte chooses the reader: JSON, zip, pickle, safetensors, a
  * PyTorch file, SentencePiece, ranks, tokenizer.json with merges, features of 3D scenes.  Nothing may crash, hang, leak or take
- * much memory.  -DFUZZ_ONLY=8: this reader alone.  Without libFuzzer, main takes small good inputs and mutates them: build/fuzz_checkpoint -n 100000 [FILE...]
+ * much memory.  -DFUZZ_ONLY=8: this reader alone.
+ * Without libFuzzer, main takes small good inputs and mutates them: build/fuzz_checkpoint -n 100000 [FILE...]
  */
 #if !defined(_POSIX_C_SOURCE)
 #  define _POSIX_C_SOURCE 200809L

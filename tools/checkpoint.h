@@ -476,8 +476,8 @@ static inline void checkpoint_f16(const unsigned char *p, float *out) {
     memcpy(out, bits, sizeof bits);
 }
 #if defined(__x86_64__)
-__attribute__((target("avx2,f16c"))) static inline size_t checkpoint_halves_avx2(pickle_dtype type, const unsigned char *p, size_t n,
-                                                                                 float *out) {
+__attribute__((target("avx2,f16c")))
+static inline size_t checkpoint_halves_avx2(pickle_dtype type, const unsigned char *p, size_t n, float *out) {
     size_t k = 0;
     for (; n - k >= 8; k += 8) {
         __m128i h;

@@ -846,9 +846,10 @@ static double first_real(const json *c, const char *a, const char *b, double non
 static oct_result write_sampling(job *j) {
     const json *g = j->generation;
     const double penalty = json_real(json_get(g, "repetition_penalty"), 1.0);
+    const double temp = j->octavius ? 1.0 : json_real(json_get(g, "temperature"), 1.0);
     oct_result r = OCT_OK;
     if (j->octavius || json_true(json_get(g, "do_sample"), false)) {
-        if ((r = key_f32(j, "octavius.sampling.temp", j->octavius ? 1.0 : json_real(json_get(g, "temperature"), 1.0))) != OCT_OK ||
+        if ((r = key_f32(j, "octavius.sampling.temp", temp)) != OCT_OK ||
             (r = key_u32(j, "octavius.sampling.top_k", json_int(json_get(g, "top_k"), 50))) != OCT_OK ||
             (r = key_f32(j, "octavius.sampling.top_p", j->octavius ? 0.9 : json_real(json_get(g, "top_p"), 1.0))) != OCT_OK)
             return r;
@@ -906,8 +907,8 @@ static oct_result write_rope_scaling(job *j, double theta, int64_t n_rot) {
     if (oct__str_is(type, "default")) return OCT_OK;
     if (oct__str_is(type, "llama3")) return rope_divisors(j, s, theta, n_rot);
     if (!oct__str_is(type, "linear") && !oct__str_is(type, "yarn"))
-        return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: config.json: rope_scaling of type '%.*s', expected linear, yarn or llama3",
-                         j->folder, OCT__S(type));
+        return oct__fail(&j->err, OCT_E_UNSUPPORTED,
+                         "%s: config.json: rope_scaling of type '%.*s', expected linear, yarn or llama3", j->folder, OCT__S(type));
     snprintf(key, sizeof key, "%s.rope.scaling.type", j->arch);
     gw_strn(&j->o.head, key, type.data, type.len);
     const oct_result r = key_arch_f32(j, "rope.scaling.factor", json_real(json_get(s, "factor"), 1.0));
@@ -927,8 +928,8 @@ static oct_result write_text_keys(job *j) {
     const int64_t n_rot = json_int(json_get(c, "rotary_dim"), (int64_t)(share * (double)j->d_head));
     char key[64];
     oct_result r;
-    if ((r = key_arch(j, "context_length",
-                      json_int(json_get(c, "max_position_embeddings"), json_int(json_get(c, is(j, "phi2") ? "n_positions" : "seq_length"), 2048)))) != OCT_OK ||
+    const int64_t length = json_int(json_get(c, is(j, "phi2") ? "n_positions" : "seq_length"), 2048);
+    if ((r = key_arch(j, "context_length", json_int(json_get(c, "max_position_embeddings"), length))) != OCT_OK ||
         (r = key_arch(j, "embedding_length", j->n_embd)) != OCT_OK || (r = key_arch(j, "block_count", j->n_layer)) != OCT_OK ||
         (r = key_arch(j, "feed_forward_length", j->n_ff)) != OCT_OK ||
         (r = key_arch(j, "attention.head_count", j->n_head)) != OCT_OK ||
@@ -936,7 +937,8 @@ static oct_result write_text_keys(job *j) {
         (r = key_arch_f32(j, "rope.freq_base", theta)) != OCT_OK ||
         (r = key_arch(j, "rope.dimension_count", n_rot)) != OCT_OK)
         return r;
-    if (norms) r = key_arch_f32(j, "attention.layer_norm_epsilon", first_real(c, "norm_eps", "layer_norm_eps", json_real(json_get(c, "layer_norm_epsilon"), 1e-5)));
+    const double eps = json_real(json_get(c, "layer_norm_epsilon"), 1e-5);
+    if (norms) r = key_arch_f32(j, "attention.layer_norm_epsilon", first_real(c, "norm_eps", "layer_norm_eps", eps));
     else r = key_arch_f32(j, "attention.layer_norm_rms_epsilon", first_real(c, "rms_norm_eps", "layer_norm_epsilon", 1e-6));
     snprintf(key, sizeof key, "%s.use_parallel_residual", j->arch);
     if (is(j, "stablelm")) gw_bool(&j->o.head, key, 0);
@@ -1445,9 +1447,10 @@ static oct_result convert_text(job *j) {
         (r = write_text_keys(j)) != OCT_OK || (j->octavius && (r = delta_want(j)) != OCT_OK))
         return r;
     if ((r = write_vocab(j)) != OCT_OK || !made_find(j, "mm.0.weight") || j->a.vision || j->own_tower) return r;
-    return oct__fail(
-        &j->err, OCT_E_ARG, "%s: has a projector for pictures: --vision names the tower's folder (config.json: '%.*s')", j->a.source,
-        OCT__S(json_text(json_get(j->mm, json_get(j->mm, "mm_vision_tower") ? "mm_vision_tower" : "mm_image_tower"), "?")));
+    const json *tower = json_get(j->mm, json_get(j->mm, "mm_vision_tower") ? "mm_vision_tower" : "mm_image_tower");
+    return oct__fail(&j->err, OCT_E_ARG,
+                     "%s: has a projector for pictures: --vision names the tower's folder (config.json: '%.*s')", j->a.source,
+                     OCT__S(json_text(tower, "?")));
 }
 /* Every tensor gets its place before any is wanted: the list does not grow any more while it is pointed into. */
 static oct_result convert_place(job *j) {
@@ -1462,7 +1465,8 @@ static oct_result convert_place(job *j) {
 static oct_result convert_parts(job *j) {
     oct_result r;
     if (j->arch && (r = convert_text(j)) != OCT_OK) return r;
-    if ((j->a.vision || j->own_tower) && ((r = convert_tower(j)) != OCT_OK || (j->arch && (r = want_projector(j)) != OCT_OK))) return r;
+    const bool tower = j->a.vision || j->own_tower;
+    if (tower && ((r = convert_tower(j)) != OCT_OK || (j->arch && (r = want_projector(j)) != OCT_OK))) return r;
     if (j->a.detector && (r = detector_convert(j)) != OCT_OK) return r;
     return j->a.encoder ? encoder_convert(j) : OCT_OK;
 }

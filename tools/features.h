@@ -42,7 +42,8 @@ static oct_result features_questions(features *f, const char *path) {
         return f->tasks ? OCT_OK : oct__fail(&f->err, OCT_E_IO, "%s: cannot be read", name);
     }
     const checkpoint_file *file = checkpoint_map(&f->c, name, &f->err);
-    const oct_result r = file ? json_parse(&f->c.p, (const char *)file->data, file->size, name, &f->questions, &f->err) : f->err.code;
+    if (!file) return f->err.code;
+    const oct_result r = json_parse(&f->c.p, (const char *)file->data, file->size, name, &f->questions, &f->err);
     if (r) return r;
     if (f->questions->kind == JSON_ARRAY && f->questions->count == f->n) return OCT_OK;
     return oct__fail(&f->err, OCT_E_FORMAT, "%s: expected a list of the pickle's %zu questions, found %zu", name, f->n,
@@ -94,7 +95,8 @@ static oct_result features_tensor(features *f, const pickle_value *v, size_t i, 
 static oct_result features_wrote(features *f, FILE *file, const char *path) {
     const int bad = ferror(file), closed = fclose(file);
     if (!bad && !closed) return OCT_OK;
-    return oct__fail(&f->err, OCT_E_IO, "%s: cannot be written: %s; nothing is left of it", path, errno ? strerror(errno) : "short write");
+    return oct__fail(&f->err, OCT_E_IO, "%s: cannot be written: %s; nothing is left of it", path,
+                     errno ? strerror(errno) : "short write");
 }
 /* NAME of question i in the folder; shape: as Python writes it. */
 static oct_result features_begin(features *f, size_t i, const char *name, const char *shape, FILE **file, char path[4400]) {

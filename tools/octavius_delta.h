@@ -103,7 +103,8 @@ static void delta_stop(job *j, int64_t bos, int64_t eos) {
     size_t n = 0;
     for (int i = 0; i < 3; i++) {
         id[i] = vocab_id(&j->words, oct__str(pieces[i]));
-        if (id[i] < 0) fprintf(stderr, PROGRAM ": %s: no piece '%s', which official answers end with\n", j->words.file, pieces[i]);
+        if (id[i] < 0)
+            fprintf(stderr, PROGRAM ": %s: no piece '%s', which official answers end with\n", j->words.file, pieces[i]);
     }
     if (id[0] >= 0 && id[1] >= 0) snprintf(text[n++], sizeof text[0], "%lld %lld", (long long)id[0], (long long)id[1]);
     if (id[2] >= 0) snprintf(text[n++], sizeof text[0], "%lld", (long long)id[2]);
@@ -165,7 +166,8 @@ static oct_result delta_want_aggregator(job *j) {
     oct_result r = set_int(j, "octavius.agg.head_count", &heads);
     if (!n || r) return r;
     if (heads < 1 || d % heads)
-        return oct__fail(&j->err, OCT_E_FORMAT, "octavius.agg.head_count: %lld heads for %lld numbers", (long long)heads, (long long)d);
+        return oct__fail(&j->err, OCT_E_FORMAT, "octavius.agg.head_count: %lld heads for %lld numbers", (long long)heads,
+                         (long long)d);
     if ((r = key_u32(j, "octavius.agg.head_count", heads)) != OCT_OK || (r = want(j, "agg.query.weight", 0, n, d)) != OCT_OK ||
         (r = delta_want_linear(j, "agg.pos.0", hidden, 6)) != OCT_OK ||
         (r = delta_want_linear(j, "agg.pos.2", d, hidden)) != OCT_OK)
@@ -174,7 +176,8 @@ static oct_result delta_want_aggregator(job *j) {
         snprintf(name, sizeof name, "agg.%s", parts[i]);
         if ((r = delta_want_linear(j, name, d, d)) != OCT_OK) return r;
     }
-    if ((r = delta_want_linear(j, "agg.cross_norm", d, 0)) != OCT_OK || (r = delta_want_linear(j, "agg.self_norm", d, 0)) != OCT_OK ||
+    if ((r = delta_want_linear(j, "agg.cross_norm", d, 0)) != OCT_OK ||
+        (r = delta_want_linear(j, "agg.self_norm", d, 0)) != OCT_OK ||
         (r = delta_want_linear(j, "agg.out.0", j->n_embd, d)) != OCT_OK)
         return r;
     return delta_want_linear(j, "agg.out.1", j->n_embd, 0);
@@ -186,7 +189,8 @@ static oct_result delta_want(job *j) {
     const int n = delta_tags(j, tags);
     oct_result r;
     if (n_expert < 1 || n_expert > 64)
-        return oct__fail(&j->err, OCT_E_LIMIT, "%s: a gate over %lld experts, expected 1 to 64", j->a.source, (long long)n_expert);
+        return oct__fail(&j->err, OCT_E_LIMIT, "%s: a gate over %lld experts, expected 1 to 64", j->a.source,
+                         (long long)n_expert);
     const int64_t gate[2] = { n_expert, j->n_embd };
     if ((r = want_n(j, "gate.weight", TURNED, 0, 2, gate)) != OCT_OK || (r = delta_want_loras(j)) != OCT_OK ||
         (r = delta_want_aggregator(j)) != OCT_OK ||

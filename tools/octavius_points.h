@@ -121,8 +121,8 @@ static const rule encoder_rules[] = { { "cls_token", "pt.class_embd" },
                                       { "norm.*", "pt.post_ln.*" },
                                       { NULL, NULL } };
 /* The towers that it was trained beside. */
-static const char *const encoder_others[] = { "visual.*",        "transformer.*",   "token_embedding.weight", "ln_final.*",
-                                              "logit_scale",     "text_projection", "image_projection",       "positional_embedding" };
+static const char *const encoder_others[] = { "visual.*",    "transformer.*",   "token_embedding.weight", "ln_final.*",
+                                              "logit_scale", "text_projection", "image_projection",       "positional_embedding" };
 
 static oct_result encoder_place(job *j) {
     static const rule projection[] = { { "pc_projection", "pt.proj.weight" }, { NULL, NULL } };
@@ -197,8 +197,9 @@ static oct_result encoder_convert(job *j) {
         (r = points_word(j, "octavius.pt.feature", agg && agg != 2 * d && agg == c ? "proj" : "feat", "feat", "proj")) != OCT_OK)
         return r;
     if (agg && agg != 2 * d && agg != c)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: regions become %lld numbers, or %lld projected, and the aggregator takes %lld",
-                         j->a.encoder, (long long)(2 * d), (long long)c, (long long)agg);
+        return oct__fail(&j->err, OCT_E_FORMAT,
+                         "%s: regions become %lld numbers, or %lld projected, and the aggregator takes %lld", j->a.encoder,
+                         (long long)(2 * d), (long long)c, (long long)agg);
     return OCT_OK;
 }
 
@@ -304,8 +305,9 @@ static oct_result detector_want_head(job *j, const char *head, int64_t rows, int
 static oct_result detector_want(job *j, bool masked, int64_t e, int64_t d) {
     const int64_t in = rows_of(j, "det.pre.0.weight", 1, 3), bins = rows_of(j, "det.head.angle_cls.2.weight", 0, 1);
     const int64_t gauss[2] = { 3, d / 2 };
+    const int64_t a = rows_of(j, "det.pre.0.weight", 0, 0), b = rows_of(j, "det.pre.1.weight", 0, 0);
     oct_result r;
-    if ((r = points_fold_3(j, "det.pre", in, rows_of(j, "det.pre.0.weight", 0, 0), rows_of(j, "det.pre.1.weight", 0, 0), e)) != OCT_OK ||
+    if ((r = points_fold_3(j, "det.pre", in, a, b, e)) != OCT_OK ||
         (r = detector_want_blocks(j, "det.enc.blk", false, e)) != OCT_OK)
         return r;
     if (masked && (r = points_fold_3(j, "det.interim", e + 3, rows_of(j, "det.interim.0.weight", 0, 0),
@@ -351,18 +353,20 @@ static oct_result detector_convert(job *j) {
     const bool masked = made_find(j, "det.interim.0.weight") != NULL;
     const int64_t e = rows_of(j, "det.pre.2.weight", 0, 0), d = rows_of(j, "det.query.2.weight", 0, 0);
     const int64_t classes = rows_of(j, "det.head.sem_cls.2.weight", 0, 1) - 1;
+    const int64_t queries = points_arg(trained, "nqueries", classes == 10 ? 128 : 256);
     int64_t tokens = points_arg(trained, "preenc_npoints", 2048);
     oct_result r;
     if (e < 1 || d < 2)
-        return oct__fail(&j->err, OCT_E_FORMAT, "%s: no 3DETR: nothing under 'pre_encoder.' and 'query_projection.' that is known",
-                         j->a.detector);
+        return oct__fail(&j->err, OCT_E_FORMAT,
+                         "%s: no 3DETR: nothing under 'pre_encoder.' and 'query_projection.' that is known", j->a.detector);
     if ((r = detector_check_args(j, trained)) != OCT_OK || (r = detector_want(j, masked, e, d)) != OCT_OK ||
         (r = points_heads(j, "octavius.det.encoder_head_count", points_arg(trained, "enc_nhead", 4), e)) != OCT_OK ||
         (r = points_heads(j, "octavius.det.decoder_head_count", points_arg(trained, "dec_nhead", 4), d)) != OCT_OK ||
         (r = points_key(j, "octavius.det.point_count", classes == 10 ? 20000 : 40000, 1 << 24)) != OCT_OK ||
         (r = points_key(j, "octavius.det.token_count", tokens, 1 << 20)) != OCT_OK ||
-        (r = points_key(j, "octavius.det.query_count", points_arg(trained, "nqueries", classes == 10 ? 128 : 256), 1 << 20)) != OCT_OK ||
-        (r = key_f32(j, "octavius.det.radius", 0.2)) != OCT_OK || (r = points_key(j, "octavius.det.sample_count", 64, 1 << 16)) != OCT_OK)
+        (r = points_key(j, "octavius.det.query_count", queries, 1 << 20)) != OCT_OK ||
+        (r = key_f32(j, "octavius.det.radius", 0.2)) != OCT_OK ||
+        (r = points_key(j, "octavius.det.sample_count", 64, 1 << 16)) != OCT_OK)
         return r;
     detector_write_classes(j, classes);
     if (!masked) return OCT_OK;
