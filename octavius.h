@@ -1,8 +1,8 @@
-/* octavius.h - version 0.2.0 - sparse multimodal models in one C header                MIT licence
+/* octavius.h - version 0.3.0 - sparse multimodal models in one C header                MIT licence
  *
  * Opens a GGUF file and streams text from it, about pictures too: LLaMA, Vicuna, Mistral, TinyLlama,
- * SmolLM2, Phi-2, StableLM-2, Qwen and Qwen2, LLaVA-1.5 and MoE-LLaVA on top of them, in every weight
- * type from F32 down to Q2_K.  libc and libm only.
+ * SmolLM2, Phi-2, StableLM-2, Qwen and Qwen2, LLaVA-1.5, MoE-LLaVA and OCTAVIUS on images on top of
+ * them, in every weight type from F32 down to Q2_K; boxes in an answer become data.  libc and libm only.
  *
  * DO THIS
  *     In exactly one C or C++ file:
@@ -44,7 +44,7 @@
  *          |  norm -> gate,up -> silu or gelu -> down, or k experts (13)    -> + x     |
  *          +-----------------------------------------+---------------------------------+
  *                                                    |
- *                        output_norm -> logits [V] --sampler(15)--> id --> text
+ *                        output_norm -> logits [V] --sampler(15)--> id --> text --> boxes (17)
  *
  * WHAT IT DOES NOT DO
  *     No training, no GPU, no network, no downloads, no execution of templates found in files.
@@ -92,6 +92,7 @@
  *     21. back
  *
  * REVISIONS
+ *     0.3.0  OCTAVIUS on images: LoRA experts and their gate, LoRA adapters, dialogues computed anew, boxes as data, drawn, constrained
  *     0.2.0  pictures: PNG, JPEG, BMP and PNM, CLIP and SigLIP encoders, experts in the decoder: MoE-LLaVA, LLaVA-1.5
  *     0.1.0  text: GGUF, tokenizers, five decoder architectures, all kernels in their first form
  */
@@ -102,7 +103,7 @@
 #include <stdint.h>
 
 #define OCT_VERSION_MAJOR 0
-#define OCT_VERSION_MINOR 2
+#define OCT_VERSION_MINOR 3
 #define OCT_VERSION_PATCH 0
 
 #if defined(OCTAVIUS_STATIC)
