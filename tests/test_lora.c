@@ -235,6 +235,30 @@ TEST(lora, gate_as_the_reference) {
         golden_close(&g);
     }
 }
+/* That the comparisons can fail: without the gate, and with the gate's matrix cleared. */
+TEST(lora, gate_matters) {
+    golden g;
+    if (golden_open(&g, "lora-llama")) {
+        const golden_array *given = golden_find(&g, "given.gate"), *ids = golden_find(&g, "ids"), *own = golden_find(&g, "own.gate");
+        oct_model     *m;
+        oct_tensor     t;
+        oct__gate_rule rule;
+        float          gate[OCT__MAX_GATE];
+        double         far = 0;
+        memset(g.bin + ((const char *)(const void *)given->f - g.bin), 0, (size_t)given->cols * sizeof(float));
+        golden_must_move("lora-llama", "the gate", &g, g.gguf);
+        memset(&rule, 0, sizeof rule);
+        if ((m = golden_model(g.gguf, g.gguf_bytes)) != NULL && CHECK(oct_model_tensor_find(m, "gate.weight", &t) == OCT_OK)) {
+            memset(g.gguf + ((const char *)t.data - g.gguf), 0, t.bytes);
+            oct_model_close(m);
+            if ((m = golden_model(g.gguf, g.gguf_bytes)) != NULL) oct__gate_compute(&m->net, ids->i, (size_t)ids->rows, &rule, gate);
+            for (int e = 0; m && e < own->cols; e++) far = OCT__MAX(far, fabs((double)(gate[e] - own->f[e])));
+            CHECK(far > 100 * 1e-6);
+        }
+        oct_model_close(m);
+    }
+    golden_close(&g);
+}
 TEST(lora, gate_rules) {
     static const double logits[5] = { 1, 3, 2, 3, 0 };
     oct__gate      g = { 5, 2, NULL };
