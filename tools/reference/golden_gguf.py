@@ -320,7 +320,7 @@ def octavius_weights(base, delta):
     return out
 
 
-def lora_tensors(delta, heads):
+def lora_tensors(delta, heads, kv_heads):
     """A [E, in, r] -> [E, r, in] and B [E, r, out] -> [E, out, r]: rows are what a vector is multiplied with."""
     out = {}
     for name, w in delta.items():
@@ -329,7 +329,7 @@ def lora_tensors(delta, heads):
             continue
         part, w = BLOCK[m[2]], w.swapaxes(1, 2)
         if m[3] == "B" and part in ("attn_q", "attn_k"):
-            w = np.stack([permute(of, heads) for of in w])
+            w = np.stack([permute(of, heads if part == "attn_q" else kv_heads) for of in w])
         out[f"blk.{m[1]}.{part}.lora_{m[3].lower()}"] = w
     out["gate.weight"] = delta["gating_network.w_gating"].T
     return out
@@ -383,7 +383,8 @@ def octavius(a, case):
     tensors = language_tensors(octavius_weights(read_weights(base), delta), "llama", config)
     n_rows = tensors["token_embd.weight"].shape[0]
     tags = ["<XSFQ/>"] + sum((TAGS[m] for m in case["modality"]), [])
-    tensors.update(lora_tensors(delta, config["num_attention_heads"]))
+    heads = config["num_attention_heads"]
+    tensors.update(lora_tensors(delta, heads, config.get("num_key_value_heads") or heads))
     w = gguf.GGUFWriter(a.out, "llama")
     w.add_name(Path(convert[0]).stem)
     language_keys(w, "llama", config, [])
