@@ -1947,9 +1947,8 @@ static oct_result oct__gguf_flag(const oct__gguf *g, const char *key, bool fallb
 /* fallback may be NULL: the empty view. */
 static oct_result oct__gguf_text(const oct__gguf *g, const char *key, const char *fallback, oct_string *out, oct_error *err) {
     const oct_meta *m = oct__gguf_find(g, key);
-    if (m && m->type != OCT__META_STRING) return oct__gguf_wrong_type(m, "a string", err);
-    *out = m ? m->s : oct__str(fallback ? fallback : "");
-    return OCT_OK;
+    *out = m && m->type == OCT__META_STRING ? m->s : oct__str(fallback ? fallback : "");
+    return m && m->type != OCT__META_STRING ? oct__gguf_wrong_type(m, "a string", err) : OCT_OK;
 }
 /* item_type -1: any.  *out is NULL where the key is absent. */
 static oct_result oct__gguf_array(const oct__gguf *g, const char *key, int item_type, uint64_t min_n, uint64_t max_n,

@@ -69,6 +69,7 @@ static const synth_model synth_models[] = {
     { "tiny-octavius-2d", "llama",     2,   64,  4,  4,  16,   160,    515,  512, 1e-6, 1e4,   0, SYNTH_SPM,         0, 0, 0, 0, 4, 4, "tiny-octavius-clip" },
     { "tiny-octavius-moe", "llama",    2,   64,  4,  2,  16,   160,    515,  512, 1e-6, 1e4,   0, SYNTH_SPM,         0, 4, 2, 2, 3, 8, NULL },
     { "clip-l-336",       "clip",     23, 1024, 16, 16,  14,  4096,   2048,  336, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
+    { "clip-l-336-2560",  "clip",     23, 1024, 16, 16,  14,  4096,   2560,  336, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
     { "clip-l-224",       "clip",     23, 1024, 16, 16,  14,  4096,   2048,  224, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
     { "siglip-so400m-384", "clip",    26, 1152, 16, 16,  14,  4304,   2048,  384, 1e-6, 0,     1, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
     { "octavius-clip-l",  "clip",     24, 1024, 16, 16,  14,  4096,   5120,  224, 1e-5, 0,     0, SYNTH_SPM,         0, 0, 0, 0, 0, 0, NULL },
