@@ -54,6 +54,10 @@ if [ "${1:-}" != toc ]; then
     took=$({ time "$CC" -std=c11 -O2 $openmp -I. -c "$tmp/impl.c" -o "$tmp/o2.o" 2> "$tmp/err" || echo fail > "$tmp/bad"; } 2>&1)
     if [ -e "$tmp/bad" ]; then bad 'the implementation does not compile' "$(cat "$tmp/err")"
     else
+        for again in 1 2; do                # a neighbour of the machine can double a time, and never shortens it: the least of three
+            awk -v t="$took" 'BEGIN { exit t > 30 }' && break
+            took=$({ time "$CC" -std=c11 -O2 $openmp -I. -c "$tmp/impl.c" -o "$tmp/o2.o"; } 2>&1 | sort -n | awk -v t="$took" '$1 > 0 && $1 < t { t = $1 } END { print t }')
+        done
         echo "note: $CC -O2 compiles the header in $took s"
         check_empty "compiling takes $took s, expected at most 30" "$(awk -v t="$took" 'BEGIN { if (t > 30) print t }')"
         inspect "$tmp/o2.o" "$CC -O2 $openmp"
