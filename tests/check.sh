@@ -84,10 +84,10 @@ compile)
     rm -f "$out/$$.c" "$out/$$.o"
     exit $r ;;
 address)
-    config clang c11 -O0 plain
+    config clang c11 -O1 plain
     links clang -fsanitize=address,undefined || skip 'clang lacks its sanitizers (libclang-rt)'
     export QUICK=1 ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
-    suite "$out/asan" '-O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
+    suite "$out/asan" '-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
     exit ;;
 readers)                                # octavius-convert on good, spoilt and hostile checkpoints, under the sanitizers
     config clang c11 -O0 plain
