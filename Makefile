@@ -26,12 +26,11 @@ endif
 
 all: $(PROGRAMS)
 
-$(B)/hello: examples/hello.c octavius.h
-	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
-$(B)/describe_image: examples/describe_image.c octavius.h
-	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
-$(B)/octavius: examples/octavius.c octavius.h
-	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
+# The implementation once; -DOCTAVIUS_IMPLEMENTED tells a program that asks for it that it is elsewhere.
+$(B)/octavius.o: octavius.h
+	$(CC) $(C11) $(CFLAGS) $(OPENMP) -DOCTAVIUS_IMPLEMENTATION -include octavius.h -x c -c /dev/null -o $@
+$(B)/hello $(B)/describe_image $(B)/octavius: $(B)/%: examples/%.c $(B)/octavius.o
+	$(CC) $(C11) $(CFLAGS) $(OPENMP) -DOCTAVIUS_IMPLEMENTED -I. $^ -o $@ -lm
 # These run no model for speed: the scalar kernels alone compile in a fifth of the time.
 READERS    := tools/checkpoint.h tools/pickle.h tools/zip.h tools/safetensors.h tools/json.h tools/vocab.h tools/pool.h \
               tools/octavius_delta.h tools/octavius_points.h tools/features.h
@@ -61,12 +60,12 @@ help:
 $(B)/unit: $(UNIT) octavius.h
 	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. tests/test_main.c -o $@ -lm -lpthread
 $(B)/api.o: tests/test_api.c tests/test.h tools/synth.h tools/blocks.h octavius.h
-	$(CC) $(C11) $(CFLAGS) $(OPENMP) -I. -c $< -o $@
+	$(CC) $(C11) $(CFLAGS) -DOCTAVIUS_IMPLEMENTED -I. -c $< -o $@
 $(B)/api_2.o: tests/test_api_2.c tests/test.h tools/synth.h tools/blocks.h octavius.h
 	$(CC) $(C11) $(CFLAGS) -I. -c $< -o $@
 $(B)/api_cxx.o: tests/test_cxx.cpp tests/test.h tools/synth.h tools/blocks.h octavius.h
 	$(CXX) $(CXX17) $(CXXFLAGS) -I. -c $< -o $@
-$(B)/api: $(B)/api.o $(B)/api_2.o $(B)/api_cxx.o
+$(B)/api: $(B)/api.o $(B)/api_2.o $(B)/api_cxx.o $(B)/octavius.o
 	$(CXX) $(OPENMP) $^ -o $@ -lm -lpthread
 
 test: $(PROGRAMS) $(B)/unit $(B)/api

@@ -5096,8 +5096,7 @@ static bool oct__mm_one_f(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
     return false;
 }
 
-/* Up to OCT__PANELS panels in F32, tokens t0 .. t0 + n - 1, t0 a multiple of 12.  Two units at a time meet every panel,
- * and meanwhile the next piece of the weights is asked for, a few lines per panel. */
+/* Up to OCT__PANELS panels in F32, tokens t0 .. t0 + n - 1, t0 a multiple of 12.  Two units at a time meet every panel. */
 static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int n_panels, int t0, int n,
                           int task, size_t *work) {
     const oct__mat *w = job->w;

@@ -46,14 +46,15 @@ config() {
     return 0
 }
 
-# The two test programs built with $cc $std and the flags given, then run.  d: where to.  Filters: for the white-box one.
+# The two test programs built with $cc $std and the flags given, then run.  d: where to.  Filters: for the white-box one.  The
+# black-box one asks nothing of the kernels, so the scalar ones do.
 suite() {
     local d=$1 flags=$2 filters=${3:-}
     mkdir -p "$d"
     # shellcheck disable=SC2086
     $cc $std $warn $flags -I. tests/test_main.c -x none -o "$d/unit" -lm -lpthread || return 1
     # shellcheck disable=SC2086
-    $cc $std $warn $flags -I. -c tests/test_api.c -o "$d/api.o" &&
+    $cc $std $warn ${flags/-DOCTAVIUS_NO_SIMD/} -DOCTAVIUS_NO_SIMD -I. -c tests/test_api.c -o "$d/api.o" &&
         $cc $std $warn $flags -I. -c tests/test_api_2.c -o "$d/api_2.o" || return 1
     local cxx=${cc/gcc/g++}
     cxx=${cxx/%clang/clang++}
@@ -87,8 +88,16 @@ address)
     config clang c11 -O1 plain
     links clang -fsanitize=address,undefined || skip 'clang lacks its sanitizers (libclang-rt)'
     export QUICK=1 ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
-    suite "$out/asan" '-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
+    suite "$out/asan" '-O1 -g1 -DOCTAVIUS_NO_SIMD -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
     exit ;;
+address_simd)                           # the vector kernels, which take longest to compile, with tests of their own alone
+    config clang c11 -O0 plain
+    links clang -fsanitize=address,undefined || skip 'clang lacks its sanitizers (libclang-rt)'
+    mkdir -p "$out/asan"
+    # shellcheck disable=SC2086
+    $cc $std $warn -O0 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -DTEST_MODELS -I. tests/test_kernels_main.c -o "$out/asan/kernels" -lm -lpthread || exit 1
+    export QUICK=1 ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+    exec "$out/asan/kernels" quant. kernels. model.deterministic ;;
 readers)                                # octavius-convert on good, spoilt and hostile checkpoints, under the sanitizers
     config clang c11 -O0 plain
     links clang -fsanitize=address,undefined || skip 'clang lacks its sanitizers (libclang-rt)'
@@ -114,7 +123,7 @@ aarch64)
     cc=aarch64-linux-gnu-gcc
     mkdir -p "$out/aarch64"
     # shellcheck disable=SC2086
-    $cc -std=c11 -Wstrict-prototypes $warn -O2 -static -I. tests/test_main.c -o "$out/aarch64/unit" -lm -lpthread || exit 1
+    $cc -std=c11 -Wstrict-prototypes $warn -O2 -static -DTEST_MODELS -I. tests/test_kernels_main.c -o "$out/aarch64/unit" -lm -lpthread || exit 1
     QUICK=1 exec qemu-aarch64 "$out/aarch64/unit" quant. kernels. model.deterministic_llama model.deterministic_q model.deterministic_moe_q8_0 ;;
 simde)                                  # every x86 table, whatever this CPU has
     [ -e /usr/include/simde/x86/avx512.h ] || skip 'no SIMDe (libsimde-dev)'
@@ -140,7 +149,7 @@ JOBS=${JOBS:-$(nproc 2> /dev/null || echo 2)}
 export JOBS OMP_WAIT_POLICY=PASSIVE
 
 case $step in
-asan) steps+=("address and undefined behaviour: $me address" "readers of checkpoints: $me readers") ;;
+asan) steps+=("address and undefined behaviour: $me address" "the same, vector kernels: $me address_simd" "readers of checkpoints: $me readers") ;;
 fuzz) fuzzers "${2:-60}" ;;
 '' | all)
     # every compiler, language, level and mode at least twice, `make test` (gcc, C11, -O2, OpenMP) among them; `all` takes
@@ -148,7 +157,7 @@ fuzz) fuzzers "${2:-60}" ;;
     run=' clang_c++17_-O0_plain '
     compiled=' gcc_c++17_-O3_plain clang_c11_-O3_openmp gcc_c++17_-O0_openmp clang_c11_-O0_plain '
     rest=()
-    steps+=("address and undefined behaviour: $me address" "readers of checkpoints: $me readers" "aarch64: $me aarch64" "threads: $me thread" "SIMDe: $me simde")
+    steps+=("address and undefined behaviour: $me address" "the same, vector kernels: $me address_simd" "readers of checkpoints: $me readers" "aarch64: $me aarch64" "threads: $me thread" "SIMDe: $me simde")
     [ "$step" = all ] || steps+=("gcc c11 -O3 openmp, kernels: $me kernels gcc c11 -O3 openmp")
     for opt in -O3 -O0; do for cc in gcc clang; do for std in c11 c++17; do for omp in openmp plain; do
         if [ "$step" = all ] || [[ $run == *" ${cc}_${std}_${opt}_${omp} "* ]]; then

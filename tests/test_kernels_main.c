@@ -9,3 +9,6 @@
 #include "test.h"
 #include "test_quant.c"
 #include "test_kernels.c"
+#if defined(TEST_MODELS)               /* and whole tiny models */
+#  include "test_model.c"
+#endif

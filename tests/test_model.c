@@ -152,7 +152,7 @@ static void model_deterministic(const char *name, int type, int exact, oct_kv_ty
         for (int t = 0; t < 4; t++)
             for (int pool = 0; pool < 2; pool++) {
                 const model_way way = { batches[b], threads[t], pool, exact, kv };
-                if ((MODEL_SLOW_BUILD || test_quick()) && (b == 0 || t != 2 + pool)) continue;     /* 3 threads, 8 of the pool */
+                if ((MODEL_SLOW_BUILD || test_quick()) && (b != 1 + pool || t != 2 + pool)) continue;    /* 3 threads, 8 of the pool */
                 memset(model_got, 0, sizeof model_got);
                 s = model_session(&k, &way, 128);
                 const int ran = s && model_run(s, &k, 0, MODEL_IDS, MODEL_STEPS, model_got);
@@ -344,8 +344,24 @@ static int model_abort_fn(void *user) {
     return 1;
 }
 
-/* A request may come at any time: it is seen after the widest gap between two questions, and obeyed after a while. */
+/* Prefills 512 ids, fewer in a slow build, asked to stop at the call stop_at (0: never). */
+static oct_result model_abort_once(oct_session *s, model_abort *a, int stop_at) {
+    static int32_t ids[512];
+    const size_t   n = MODEL_SLOW_BUILD || test_quick() ? 128 : 512;
+    oct_error      err;
+    for (int i = 0; i < 512; i++) ids[i] = 300 + i;
+    oct_session_reset(s);
+    memset(a, 0, sizeof *a);
+    a->stop_at = stop_at;
+    CHECK_INT(oct_feed_tokens(s, ids, n, &err), OCT_OK);
+    const oct_result r = oct_prefill(s, &err);
+    a->last = model_cpu() - a->asked;                                     /* from the request to the return */
+    return r;
+}
+/* A request may come at any time: it is seen after the widest gap between two questions, and obeyed after a while.  Others on
+ * the machine make that longer and never shorter, so the least of several times counts. */
 static void model_abort_within(int n_threads, int own_pool, double limit) {
+    enum { TRIES = 8 };
     synth_model      shape = *synth_find("tinyllama-1.1b");
     oct_session_desc d;
     oct_session     *s = NULL;
@@ -353,7 +369,6 @@ static void model_abort_within(int n_threads, int own_pool, double limit) {
     model_kit        k;
     model_abort      a;
     const model_way  way = { 0, n_threads, own_pool, 0, OCT_KV_F16 };
-    static int32_t   ids[512];
     shape.n_layer = 2;
     shape.n_vocab = 2000;
     if (MODEL_SLOW_BUILD || limit > 1) {                              /* correctness alone, on less */
@@ -363,33 +378,34 @@ static void model_abort_within(int n_threads, int own_pool, double limit) {
         shape.n_kv = 4;
     }
     if (model_open(&k, &shape, SYNTH_Q8_0)) {
-        for (int i = 0; i < 512; i++) ids[i] = 300 + i;
         model_desc(&d, &way, 600);
         memset(&a, 0, sizeof a);
         d.abort = model_abort_fn;
         d.abort_user = &a;
         CHECK_INT(oct_session_open(&s, k.m, &d, &err), OCT_OK);
         for (int stop_at = 1; s && stop_at <= 28; stop_at += 9) {
-            memset(&a, 0, sizeof a);
-            a.stop_at = stop_at;
-            CHECK_INT(oct_feed_tokens(s, ids, 512, &err), OCT_OK);
-            const oct_result r = oct_prefill(s, &err);
-            const double     took = model_cpu() - a.asked;
-            if (r == OCT_OK && stop_at > 1 && a.calls < stop_at) break;   /* this machine was done before */
-            CHECK_INT(r, OCT_E_ABORTED);
-            CHECK_NEAR(took + a.widest, 0, limit);
-            CHECK_INT(oct_session_position(s), 0);
+            double least = 1e9;
+            bool   done = false;
+            for (int i = 0; i < TRIES && least > limit && !done; i++) {
+                const oct_result r = model_abort_once(s, &a, stop_at);
+                done = r == OCT_OK && stop_at > 1 && a.calls < stop_at;       /* this machine was done before */
+                if (done) break;
+                CHECK_INT(r, OCT_E_ABORTED);
+                CHECK_INT(oct_session_position(s), 0);
+                least = OCT__MIN(least, a.last + a.widest);
+            }
+            if (done) break;
+            CHECK_NEAR(least, 0, limit);
             oct_feed_clear(s);
         }
-        memset(&a, 0, sizeof a);                                          /* the session is as good as new */
-        if (s) {
-            oct_session_reset(s);
-            CHECK_INT(oct_feed_tokens(s, ids, 512, &err), OCT_OK);
-            CHECK_INT(oct_prefill(s, &err), OCT_OK);
+        double widest = 1e9;                                              /* the session is as good as new */
+        for (int i = 0; s && i < TRIES && widest > limit; i++) {
+            CHECK_INT(model_abort_once(s, &a, 0), OCT_OK);
             CHECK(a.calls > 0);
-            CHECK_NEAR(a.widest, 0, limit);
-            CHECK(oct_session_position(s) >= 512);
+            CHECK(oct_session_position(s) >= 128);
+            widest = OCT__MIN(widest, a.widest);
         }
+        if (s) CHECK_NEAR(widest, 0, limit);
         oct_session_close(s);
     }
     model_close(&k);
