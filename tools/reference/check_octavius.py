@@ -84,9 +84,9 @@ def octavius(case, root):
     if golden.DELTA + "lm_head.weight" not in delta:
         grown(weights, len(weights["lm_head.weight"]) + 1 + 2 * len(case["modality"]))
     out = {name: (t, 0.0) for name, t in golden.language_tensors(weights, "llama", config).items()}
-    for heads, part in (("num_attention_heads", ""), ("num_key_value_heads", "attn_k")):
-        loras = golden.lora_tensors(delta, config.get(heads, config["num_attention_heads"]))
-        out.update({name: (t, 0.0) for name, t in loras.items() if part in name})
+    heads = config["num_attention_heads"]
+    loras = golden.lora_tensors(delta, heads, config.get("num_key_value_heads", heads))
+    out.update({name: (t, 0.0) for name, t in loras.items()})
     out.update(aggregator(delta))
     if "llama_proj.weight" in delta:
         out.update({f"mm.0.{end}": (delta[f"llama_proj.{end}"], 0.0) for end in ("weight", "bias")})
