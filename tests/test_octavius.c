@@ -565,6 +565,26 @@ TEST(octavius, a_full_context_stays_as_it_is) {
     octa_pair_close(&p);
 }
 
+/* The session equals a raw one that is fed its ids, the picture among them, under its gate. */
+static void octa_raw_alike(octa_pair *p, const oct_session *s) {
+    oct_session_desc d = p->d;
+    oct_gate g;
+    int n = 0;
+    const int32_t *ids = oct_session_tokens(s, &n);
+    d.raw = 1;
+    d.prompt_style = NULL;
+    memset(&g, 0, sizeof g);
+    g.weights = oct_session_gate(s, &g.n_weights);
+    oct_session *raw = octa_session(&p->o, &d);
+    CHECK_INT(oct_session_set_gate(raw, &g, NULL), OCT_OK);
+    CHECK_INT(oct_feed_tokens(raw, ids, 5, NULL), OCT_OK);
+    CHECK_INT(oct_feed_embeds(raw, &p->picture, NULL), OCT_OK);
+    CHECK_INT(oct_feed_tokens(raw, ids + 30, (size_t)(n - 30), NULL), OCT_OK);
+    CHECK_INT(oct_prefill(raw, NULL), OCT_OK);
+    CHECK(octa_alike(s, raw));
+    oct_session_close(raw);
+}
+
 /* The first gate and the cache stay; then an order for another gate makes everything anew. */
 TEST(octavius, keep_gate_appends) {
     static const int mute[] = { 0 };
@@ -580,21 +600,7 @@ TEST(octavius, keep_gate_appends) {
     CHECK(memcmp(gate, oct_session_gate(p.a, NULL), sizeof gate) == 0);
     const int32_t *x = oct_session_tokens(p.a, &n), *y = oct_session_tokens(p.b, NULL);
     CHECK(n > before && memcmp(x, y, (size_t)before * sizeof *x) == 0);
-    /* the same ids, fed to a raw session under the same gate */
-    oct_session_desc d = p.d;
-    d.raw = 1;
-    d.prompt_style = NULL;
-    oct_session *raw = octa_session(&p.o, &d);
-    memset(&g, 0, sizeof g);
-    g.weights = gate;
-    g.n_weights = OCTA_EXPERTS;
-    CHECK_INT(oct_session_set_gate(raw, &g, NULL), OCT_OK);
-    CHECK_INT(oct_feed_tokens(raw, x, 5, NULL), OCT_OK);
-    CHECK_INT(oct_feed_embeds(raw, &p.picture, NULL), OCT_OK);
-    CHECK_INT(oct_feed_tokens(raw, x + 30, (size_t)(n - 30), NULL), OCT_OK);
-    CHECK_INT(oct_prefill(raw, NULL), OCT_OK);
-    CHECK(octa_alike(p.a, raw));
-    oct_session_close(raw);
+    octa_raw_alike(&p, p.a);
     /* muted: the dialogue is rendered anew, as without keep_gate */
     memset(&g, 0, sizeof g);
     g.mute = mute;
@@ -602,7 +608,7 @@ TEST(octavius, keep_gate_appends) {
     CHECK_INT(oct_feed_text(p.b, octa_questions[1], NULL), OCT_OK);          /* pending: rendered once more by what comes next */
     CHECK_INT(oct_session_set_gate(p.b, &g, NULL), OCT_OK);
     CHECK_INT(oct_prefill(p.b, NULL), OCT_OK);
-    d = p.d;
+    oct_session_desc d = p.d;
     d.keep_gate = 0;
     oct_session *fresh = octa_session(&p.o, &d);
     CHECK_INT(oct_session_set_gate(fresh, &g, NULL), OCT_OK);
@@ -664,21 +670,7 @@ TEST(octavius, snapshots_and_rewinds_know_the_dialogue) {
         memcpy(before, (const unsigned char *)shot + sizeof(oct__snapshot), (size_t)keep * sizeof *before);
         ids = oct_session_tokens(p.b, &n);
         CHECK(n > keep && memcmp(ids, before, (size_t)keep * sizeof *ids) == 0);
-        /* as a raw session has it that is given the gate and the ids */
-        oct_session_desc d = p.d;
-        oct_gate g;
-        d.raw = 1;
-        d.prompt_style = NULL;
-        memset(&g, 0, sizeof g);
-        g.weights = oct_session_gate(p.b, &g.n_weights);
-        oct_session *raw = octa_session(&p.o, &d);
-        CHECK_INT(oct_session_set_gate(raw, &g, NULL), OCT_OK);
-        CHECK_INT(oct_feed_tokens(raw, ids, 5, NULL), OCT_OK);
-        CHECK_INT(oct_feed_embeds(raw, &p.picture, NULL), OCT_OK);
-        CHECK_INT(oct_feed_tokens(raw, ids + 30, (size_t)(n - 30), NULL), OCT_OK);
-        CHECK_INT(oct_prefill(raw, NULL), OCT_OK);
-        CHECK(octa_alike(p.b, raw));
-        oct_session_close(raw);
+        octa_raw_alike(&p, p.b);
     }
     /* a session without a style takes one from a session with it, and goes on with its ids */
     oct_session_desc d = p.d;

@@ -538,6 +538,14 @@ static oct_result want(job *j, const char *name, int flags, int64_t rows, int64_
     const int64_t shape[2] = { rows, cols };
     return cols ? want_n(j, name, flags, 0, 2, shape) : want_n(j, name, flags, 0, 1, shape);
 }
+/* NAME.weight [rows, cols] ([rows] where cols is 0) and NAME.bias. */
+static oct_result want_linear(job *j, const char *name, int64_t rows, int64_t cols) {
+    char full[64];
+    snprintf(full, sizeof full, "%s.weight", name);
+    const oct_result r = want(j, full, 0, rows, cols);
+    snprintf(full, sizeof full, "%s.bias", name);
+    return r ? r : want(j, full, 0, rows, 0);
+}
 /* PREFIX.N.NAME.weight [rows, cols] ([rows] where cols is 0) and its bias. */
 enum { NO_BIAS = 2, MAY_BIAS = 4 };
 static oct_result want_at(job *j, const char *prefix, int64_t layer, const char *name, int flags, int64_t parts, int64_t rows,

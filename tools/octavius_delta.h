@@ -148,14 +148,6 @@ static oct_result delta_want_loras(job *j) {
     }
     return OCT_OK;
 }
-/* PREFIX.weight [rows, cols] and its bias. */
-static oct_result delta_want_linear(job *j, const char *prefix, int64_t rows, int64_t cols) {
-    char name[64];
-    snprintf(name, sizeof name, "%s.weight", prefix);
-    const oct_result r = want(j, name, 0, rows, cols);
-    snprintf(name, sizeof name, "%s.bias", prefix);
-    return r ? r : want(j, name, 0, rows, 0);
-}
 /* What makes a few rows of all the objects of a scene. */
 static oct_result delta_want_aggregator(job *j) {
     static const char *const parts[] = { "cross_q", "cross_k", "cross_v", "cross_o", "self_q", "self_k", "self_v", "self_o" };
@@ -169,18 +161,18 @@ static oct_result delta_want_aggregator(job *j) {
         return oct__fail(&j->err, OCT_E_FORMAT, "octavius.agg.head_count: %lld heads for %lld numbers", (long long)heads,
                          (long long)d);
     if ((r = key_u32(j, "octavius.agg.head_count", heads)) != OCT_OK || (r = want(j, "agg.query.weight", 0, n, d)) != OCT_OK ||
-        (r = delta_want_linear(j, "agg.pos.0", hidden, 6)) != OCT_OK ||
-        (r = delta_want_linear(j, "agg.pos.2", d, hidden)) != OCT_OK)
+        (r = want_linear(j, "agg.pos.0", hidden, 6)) != OCT_OK ||
+        (r = want_linear(j, "agg.pos.2", d, hidden)) != OCT_OK)
         return r;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         snprintf(name, sizeof name, "agg.%s", parts[i]);
-        if ((r = delta_want_linear(j, name, d, d)) != OCT_OK) return r;
+        if ((r = want_linear(j, name, d, d)) != OCT_OK) return r;
     }
-    if ((r = delta_want_linear(j, "agg.cross_norm", d, 0)) != OCT_OK ||
-        (r = delta_want_linear(j, "agg.self_norm", d, 0)) != OCT_OK ||
-        (r = delta_want_linear(j, "agg.out.0", j->n_embd, d)) != OCT_OK)
+    if ((r = want_linear(j, "agg.cross_norm", d, 0)) != OCT_OK ||
+        (r = want_linear(j, "agg.self_norm", d, 0)) != OCT_OK ||
+        (r = want_linear(j, "agg.out.0", j->n_embd, d)) != OCT_OK)
         return r;
-    return delta_want_linear(j, "agg.out.1", j->n_embd, 0);
+    return want_linear(j, "agg.out.1", j->n_embd, 0);
 }
 static oct_result delta_want(job *j) {
     const int64_t n_expert = rows_of(j, "gate.weight", 1, 0);

@@ -28,20 +28,12 @@ static oct_result points_biases(job *j) {
     }
     return OCT_OK;
 }
-/* NAME.weight [rows, cols], or [rows] where cols is 0, and NAME.bias. */
-static oct_result points_want(job *j, const char *name, int64_t rows, int64_t cols) {
-    char full[64];
-    snprintf(full, sizeof full, "%s.weight", name);
-    const oct_result r = want(j, full, 0, rows, cols);
-    snprintf(full, sizeof full, "%s.bias", name);
-    return r ? r : want(j, full, 0, rows, 0);
-}
-/* The same, and the batch norm behind it. */
+/* A linear, and the batch norm behind it. */
 static oct_result points_fold(job *j, const char *name, int64_t rows, int64_t cols) {
     static const char *const ends[FOLD_PARTS] = { "weight", "bias", "mean", "var" };
     checkpoint_tensor *fold[FOLD_PARTS];
     char full[64];
-    const oct_result r = points_want(j, name, rows, cols);
+    const oct_result r = want_linear(j, name, rows, cols);
     if (r) return r;
     for (int i = 0; i < FOLD_PARTS; i++) {
         snprintf(full, sizeof full, "%s.bn.%s", name, ends[i]);
@@ -164,16 +156,16 @@ static oct_result encoder_want(job *j, int64_t *d, int64_t *c) {
         return oct__fail(&j->err, OCT_E_FORMAT, "%s: no Point-BERT: nothing under 'point_encoder.' that is known", j->a.encoder);
     if (in != 3 && in != 6)
         return oct__fail(&j->err, OCT_E_UNSUPPORTED, "%s: points of %lld numbers, expected 3 or 6", j->a.encoder, (long long)in);
-    if ((r = points_fold(j, "pt.enc.0", a, in)) != OCT_OK || (r = points_want(j, "pt.enc.1", b, a)) != OCT_OK ||
-        (r = points_fold(j, "pt.enc.2", wide, 2 * b)) != OCT_OK || (r = points_want(j, "pt.enc.3", token, wide)) != OCT_OK ||
-        (r = points_want(j, "pt.reduce", *d, token)) != OCT_OK || (r = want(j, "pt.class_embd", 0, *d, 0)) != OCT_OK ||
-        (r = want(j, "pt.class_pos", 0, *d, 0)) != OCT_OK || (r = points_want(j, "pt.pos.0", pos, 3)) != OCT_OK ||
-        (r = points_want(j, "pt.pos.2", *d, pos)) != OCT_OK)
+    if ((r = points_fold(j, "pt.enc.0", a, in)) != OCT_OK || (r = want_linear(j, "pt.enc.1", b, a)) != OCT_OK ||
+        (r = points_fold(j, "pt.enc.2", wide, 2 * b)) != OCT_OK || (r = want_linear(j, "pt.enc.3", token, wide)) != OCT_OK ||
+        (r = want_linear(j, "pt.reduce", *d, token)) != OCT_OK || (r = want(j, "pt.class_embd", 0, *d, 0)) != OCT_OK ||
+        (r = want(j, "pt.class_pos", 0, *d, 0)) != OCT_OK || (r = want_linear(j, "pt.pos.0", pos, 3)) != OCT_OK ||
+        (r = want_linear(j, "pt.pos.2", *d, pos)) != OCT_OK)
         return r;
     for (int64_t i = 0; i < n; i++)
         if ((r = encoder_want_block(j, i, *d, ff)) != OCT_OK) return r;
     const int64_t proj[2] = { *c, 2 * *d };
-    if ((r = points_want(j, "pt.post_ln", *d, 0)) != OCT_OK || !*c) return r;
+    if ((r = want_linear(j, "pt.post_ln", *d, 0)) != OCT_OK || !*c) return r;
     return want_n(j, "pt.proj.weight", TURNED, 0, 2, proj);
 }
 /* A key that is one of two words. */
@@ -299,7 +291,7 @@ static oct_result detector_want_head(job *j, const char *head, int64_t rows, int
         r = points_fold(j, name, d, d);
     }
     snprintf(name, sizeof name, "det.head.%s.2", head);
-    return r ? r : points_want(j, name, rows, d);
+    return r ? r : want_linear(j, name, rows, d);
 }
 /* e, d: widths of encoder and decoder.  The steps from one to the other: two with masks, else three. */
 static oct_result detector_want(job *j, bool masked, int64_t e, int64_t d) {
@@ -317,9 +309,9 @@ static oct_result detector_want(job *j, bool masked, int64_t e, int64_t d) {
     if ((r = points_fold(j, "det.mem.0", mid, e)) != OCT_OK ||
         (r = points_fold(j, "det.mem.1", masked ? d : mid, mid)) != OCT_OK ||
         (!masked && (r = points_fold(j, "det.mem.2", d, mid)) != OCT_OK) ||
-        (r = want_n(j, "det.pos.gauss", 0, 0, 2, gauss)) != OCT_OK || (r = points_want(j, "det.query.0", d, d)) != OCT_OK ||
-        (r = points_want(j, "det.query.2", d, d)) != OCT_OK || (r = detector_want_blocks(j, "det.dec.blk", true, d)) != OCT_OK ||
-        (r = points_want(j, "det.dec.norm", d, 0)) != OCT_OK ||
+        (r = want_n(j, "det.pos.gauss", 0, 0, 2, gauss)) != OCT_OK || (r = want_linear(j, "det.query.0", d, d)) != OCT_OK ||
+        (r = want_linear(j, "det.query.2", d, d)) != OCT_OK || (r = detector_want_blocks(j, "det.dec.blk", true, d)) != OCT_OK ||
+        (r = want_linear(j, "det.dec.norm", d, 0)) != OCT_OK ||
         (r = detector_want_head(j, "sem_cls", rows_of(j, "det.head.sem_cls.2.weight", 0, 0), d)) != OCT_OK ||
         (r = detector_want_head(j, "center", 3, d)) != OCT_OK || (r = detector_want_head(j, "size", 3, d)) != OCT_OK ||
         (r = detector_want_head(j, "angle_cls", bins, d)) != OCT_OK)
