@@ -8731,14 +8731,6 @@ static void oct__lora_one(const oct__lora_run *run, oct__mm_scratch *s, int t, i
     }
     k->add(y, s->acc, n_rows);
 }
-/* What the panels after these will read, asked for while these are multiplied. */
-static void oct__lora_ahead(const oct__lora_term *terms, int t, int end, int first) {
-    for (; t < end; t++) {
-        const oct__mat *b = &terms[t].b;
-        const size_t from = (size_t)first * OCT__PANEL * b->row_bytes, all = (size_t)b->rows * b->row_bytes;
-        for (size_t i = from; i < OCT__MIN(all, from + OCT__PANEL * b->row_bytes); i += 64) __builtin_prefetch(b->data + i, 0, 3);
-    }
-}
 /* Are the matrices of these terms of float types? */
 static bool oct__lora_float(const oct__lora_term *terms, int t, int end) {
     for (; t < end; t++)
@@ -8765,10 +8757,7 @@ static void oct__lora_task(void *arg, int task) {
             const int panels = oct__mm_panels(&g->terms[t].b), to = OCT__MIN(from + run->chunk - before, panels);
             next = oct__lora_next(g, t);
             const bool one = run->t1 - run->t0 == 1 && oct__lora_float(g->terms, t, next);
-            for (int p = OCT__MAX(from - before, 0); p < to && one; p++) {
-                oct__lora_ahead(g->terms, t, next, p + 4);
-                oct__lora_one(run, &s, t, next, p);
-            }
+            for (int p = OCT__MAX(from - before, 0); p < to && one; p++) oct__lora_one(run, &s, t, next, p);
             for (int p = OCT__MAX(from - before, 0); p < to && !one; p += OCT__PANELS)
                 if (oct__lora_panels(run, &s, t, next, p, OCT__MIN(OCT__PANELS, to - p), task, &work)) return;
             before += panels;
