@@ -8605,7 +8605,8 @@ typedef struct oct__lora_term {
 
 /* A group under way, and the buffers for it. */
 typedef struct oct__group {
-    oct__mm        *jobs;                  /* [OCT__GROUP + max_terms] linears, and after them the A's */
+    oct__mm        *jobs;                  /* [-max_terms .. OCT__GROUP) linears, and before them the A's, whose panels are the
+                                            * largest: at the end of a region the threads would wait for one */
     oct__lora_term *terms;                 /* [max_terms], job by job */
     float          *h;                     /* [n_tok, n_h] A x of all terms */
     int             n_jobs, n_terms, n_h;
@@ -8621,7 +8622,8 @@ static size_t oct__lora_columns(const oct__lora *l) {
 /* Columns of h for experts' and for an adapter's terms. */
 static void oct__group_take(oct__arena *a, oct__group *g, int n_batch, int n_expert, int max_adapters, size_t columns) {
     const size_t terms = (size_t)OCT__GROUP * (size_t)(n_expert + max_adapters);
-    g->jobs = OCT__TAKE(a, oct__mm, OCT__GROUP + terms);
+    oct__mm *jobs = OCT__TAKE(a, oct__mm, terms + OCT__GROUP);
+    g->jobs = jobs ? jobs + terms : NULL;
     g->terms = OCT__TAKE(a, oct__lora_term, terms);
     g->h = (float *)oct__take(a, (size_t)n_batch * sizeof(float), columns);
     g->n_jobs = g->n_terms = g->n_h = 0;
@@ -8786,13 +8788,13 @@ static void oct__lora_add(oct__compute *c, const oct__group *g, int n_tok) {
 /* All of the group's linears; the group is empty again. */
 static void oct__group_run(oct__compute *c, oct__group *g, oct__acts *acts) {
     for (int t = 0; t < g->n_terms; t++) {
-        oct__mm *job = &g->jobs[g->n_jobs + t];
+        oct__mm *job = &g->jobs[t - g->n_terms];
         job->w = &g->terms[t].a;
         job->bias = NULL;
         job->y = g->h + g->terms[t].at;
         job->y_stride = (size_t)g->n_h;
     }
-    oct__matmul(c, g->jobs, g->n_jobs + g->n_terms, acts);
+    oct__matmul(c, g->jobs - g->n_terms, g->n_terms + g->n_jobs, acts);
     if (g->n_terms && !oct__aborted(c)) oct__lora_add(c, g, acts->n_tok);
     g->n_jobs = g->n_terms = g->n_h = 0;
 }

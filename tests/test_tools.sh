@@ -180,7 +180,8 @@ tool quantize "$dir/inf.gguf" --type bf16 -o "$dir/x.gguf"
 ok not_finite_bf16 code 0
 tool upcycle "$dir/one.gguf" --layers all --experts 64 -o "$dir/large.gguf"
 "$B/octavius-quantize" "$dir/large.gguf" --type q6_k -o "$dir/o/x.gguf" > "$dir/out" 2> "$dir/err" &
-sleep 0.4
+tries=0
+while [ -z "$(ls -A "$dir/o")" ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done      # it has begun to write
 kill -INT $!
 wait $!
 rc=$?
