@@ -323,6 +323,20 @@ else
         ok "$case: official names" [ "$rc" -eq 0 ]
         ok "$case: official data" data_is "official-$case" "$dir/case.gguf"
     done
+    # a real classifier: its own picture's numbers, and what it sees on others
+    sees() {                             # picture, label
+        "$B/octavius-inspect" dump "$dir/vit.gguf" --image "$OCTAVIUS_TEST_DATA/images/$1" --stage v.head -o "$dir/l.npy" 2> "$dir/err" &&
+            best=$(numbers "$dir/l.npy" 4000 | awk 'NR == 1 || $1 > top { top = $1; at = NR } END { print at }') &&
+            [ "$(sed -n "${best}p" "$OCTAVIUS_TEST_DATA/vit/labels.txt")" = "$2" ]
+    }
+    if [ -z "${QUICK:-}" ]; then
+        run --vision "$OCTAVIUS_TEST_DATA/vit/vit_tiny_patch16_224.safetensors" --type f32 -o "$dir/vit.gguf"
+        ok vit code 0
+        ok vit_coffee sees coffee.png espresso
+        ok vit_china sees china.jpg 'bell cote'
+        ok vit_chelsea sees chelsea.png 'Egyptian cat'
+        ok vit_logits near "$dir/l.npy" "$OCTAVIUS_TEST_DATA/vit/chelsea.logits.npy" 4000
+    fi
     [ -n "${QUICK:-}" ] || for case in llava-1.5 moe-llava-stablelm moe-llava-qwen moe-llava-phi2 octavius-2d; do
         python3 "$golden/check.py" --build "$B" --variants "$golden/$case" > "$dir/err" 2>&1
         rc=$?
