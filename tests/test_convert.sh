@@ -63,6 +63,20 @@ folder() {                               # name, weights, their name there
     cp "$data/config.json" "$data/tokenizer.model" "$dir/$1"
     [ -z "${2:-}" ] || cp "$2" "$dir/$1/$3"
 }
+zeros() {                                # file, names with their shapes: safetensors of F16 zeros
+    to=$1 at=0 head=
+    shift
+    for t in "$@"; do
+        n=2
+        for d in $(echo "${t#*:}" | tr , ' '); do n=$((n * d)); done
+        head="$head,\"${t%%:*}\":{\"dtype\":\"F16\",\"shape\":[${t#*:}],\"data_offsets\":[$at,$((at + n))]}"
+        at=$((at + n))
+    done
+    head="{${head#,}}"
+    printf "\\$(printf %o $((${#head} % 256)))\\$(printf %o $((${#head} / 256)))\\0\\0\\0\\0\\0\\0" > "$to"
+    printf %s "$head" >> "$to"
+    head -c "$at" /dev/zero >> "$to"
+}
 numbers() { tail -c "$2" "$1" | od -An -v -tf4 | tr -s ' ' '\n' | grep .; }
 near() {                                 # two arrays of n bytes: within 1e-4 of the largest
     numbers "$1" "$3" > "$dir/a"
@@ -323,6 +337,38 @@ else
         ok "$case: official names" [ "$rc" -eq 0 ]
         ok "$case: official data" data_is "official-$case" "$dir/case.gguf"
     done
+    # real vocabularies: the ids of every string that the test data has some for
+    ids_are() {                          # file, vocabulary
+        rm -rf "$dir/strings"
+        mkdir "$dir/strings"
+        awk -v d="$dir/strings" 'BEGIN { RS = "\n__ggml_vocab_test__\n" } { printf "%s", $0 > (d "/" sprintf("%03d", NR)) }' "$vocab/$2.inp"
+        for f in "$dir"/strings/*; do "$B/octavius-inspect" tokens "$1" < "$f"; done > "$dir/got" 2> "$dir/err"
+        sed 's/^ *//; s/ *$//' "$vocab/$2.out" > "$dir/want"
+        [ "$(wc -l < "$dir/want")" -gt 40 ] && sed 's/ *$//' "$dir/got" | cmp -s - "$dir/want"
+    }
+    vocab=$OCTAVIUS_TEST_DATA/vocab
+    if [ -z "${QUICK:-}" ]; then
+        at=model.layers.0
+        folder spm
+        sed 's/"vocab_size": 32/"vocab_size": 32000/' "$data/config.json" > "$dir/spm/config.json"
+        cp "$vocab/llama-tokenizer.model" "$dir/spm/tokenizer.model"
+        zeros "$dir/spm/model.safetensors" model.embed_tokens.weight:32000,16 lm_head.weight:32000,16 model.norm.weight:16 \
+            $at.input_layernorm.weight:16 $at.post_attention_layernorm.weight:16 $at.self_attn.q_proj.weight:16,16 $at.self_attn.k_proj.weight:8,16 \
+            $at.self_attn.v_proj.weight:8,16 $at.self_attn.o_proj.weight:16,16 $at.mlp.gate_proj.weight:24,16 $at.mlp.up_proj.weight:24,16 \
+            $at.mlp.down_proj.weight:16,24
+        run "$dir/spm" -o "$dir/spm.gguf"
+        ok words_of_llama ids_are "$dir/spm.gguf" ggml-vocab-llama-spm.gguf
+        at=transformer.h.0
+        mkdir "$dir/ranks"
+        cp "$vocab/qwen.tiktoken" "$dir/ranks"
+        sed 's/"llama"/"qwen"/; s/"vocab_size": 32/"vocab_size": 151936/; s/"intermediate_size": 24/"intermediate_size": 48/; s/"rms_norm_eps"/"layer_norm_epsilon"/
+             /num_key_value_heads/d' "$data/config.json" > "$dir/ranks/config.json"
+        zeros "$dir/ranks/model.safetensors" transformer.wte.weight:151936,16 lm_head.weight:151936,16 transformer.ln_f.weight:16 $at.ln_1.weight:16 \
+            $at.ln_2.weight:16 $at.attn.c_attn.weight:48,16 $at.attn.c_attn.bias:48 $at.attn.c_proj.weight:16,16 $at.mlp.w1.weight:24,16 \
+            $at.mlp.w2.weight:24,16 $at.mlp.c_proj.weight:16,24
+        run "$dir/ranks" -o "$dir/ranks.gguf"
+        ok words_of_qwen ids_are "$dir/ranks.gguf" ggml-vocab-qwen2.gguf
+    fi
     # a real classifier: its own picture's numbers, and what it sees on others
     sees() {                             # picture, label
         "$B/octavius-inspect" dump "$dir/vit.gguf" --image "$OCTAVIUS_TEST_DATA/images/$1" --stage v.head -o "$dir/l.npy" 2> "$dir/err" &&
