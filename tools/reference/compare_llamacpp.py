@@ -4,7 +4,9 @@
     compare_llamacpp.py BUILD TOKENIZER.model [TYPE ...]            # types: f32 q8_0 q4_k
 
 Width 512, four layers, the official names.  llama.cpp loads each file and writes 64 tokens greedily after each of teacher_forced.py's
-prompts; octavius-inspect gets each text and must want the same next tokens, as there.  Needs torch, safetensors, llama-cpp-python.
+prompts; octavius-inspect gets each text and in F32 must want the same next tokens, as there.  Random weights give flat logits: where
+llama.cpp rounds activations to int8 it wants other tokens than F32 at up to a tenth of the places, so with quantised types only the gap
+between the two best is held, to 2 % of the range.  Needs torch, safetensors, llama-cpp-python.
 """
 import json
 import shutil
@@ -114,7 +116,7 @@ def main():
                 seen = [compare_text(model, args, prompt, 64, name) for prompt in PROMPTS]
                 places, other = sum(s[0] for s in seen), sum(s[1] for s in seen)
                 gap, cosine = max(s[2] for s in seen), min(s[3] for s in seen)
-                good = other <= 0.03 * places and gap <= 0.02
+                good = (other <= 0.03 * places or kind != "f32") and gap <= 0.02
                 ok &= good
                 print(f"{family:9} {kind:5} same token at {places - other} of {places} places, largest gap elsewhere {100 * gap:.2f} %, "
                       f"smallest cosine {cosine:.6f}{'' if good else '  FAILS'}", flush=True)
