@@ -84,11 +84,11 @@ compile)
     r=$?
     rm -f "$out/$$.c" "$out/$$.o"
     exit $r ;;
-address)
+address)                                # flags: -DOCTAVIUS_NO_SIMD, where there is not time for all
     config clang c11 -O1 plain
     links clang -fsanitize=address,undefined || skip 'clang lacks its sanitizers (libclang-rt)'
     export QUICK=1 ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
-    suite "$out/asan" '-O1 -g1 -DOCTAVIUS_NO_SIMD -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
+    suite "$out/asan" "-O1 -g1 ${2:-} -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
     exit ;;
 address_simd)                           # the vector kernels, which take longest to compile, with tests of their own alone
     config clang c11 -O0 plain
@@ -149,7 +149,7 @@ JOBS=${JOBS:-$(nproc 2> /dev/null || echo 2)}
 export JOBS OMP_WAIT_POLICY=PASSIVE
 
 case $step in
-asan) steps+=("address and undefined behaviour: $me address" "the same, vector kernels: $me address_simd" "readers of checkpoints: $me readers") ;;
+asan) steps+=("address and undefined behaviour: $me address" "readers of checkpoints: $me readers") ;;
 fuzz) fuzzers "${2:-60}" ;;
 '' | all)
     # every compiler, language, level and mode at least twice, `make test` (gcc, C11, -O2, OpenMP) among them; `all` takes
@@ -157,7 +157,10 @@ fuzz) fuzzers "${2:-60}" ;;
     run=' clang_c++17_-O0_plain '
     compiled=' gcc_c++17_-O3_plain clang_c11_-O3_openmp gcc_c++17_-O0_openmp clang_c11_-O0_plain '
     rest=()
-    steps+=("address and undefined behaviour: $me address" "the same, vector kernels: $me address_simd" "readers of checkpoints: $me readers" "aarch64: $me aarch64" "threads: $me thread" "SIMDe: $me simde")
+    if [ "$step" = all ]; then steps+=("address and undefined behaviour: $me address")
+    else steps+=("address and undefined behaviour: $me address -DOCTAVIUS_NO_SIMD" "the same, vector kernels: $me address_simd")
+    fi
+    steps+=("readers of checkpoints: $me readers" "aarch64: $me aarch64" "threads: $me thread" "SIMDe: $me simde")
     [ "$step" = all ] || steps+=("gcc c11 -O3 openmp, kernels: $me kernels gcc c11 -O3 openmp")
     for opt in -O3 -O0; do for cc in gcc clang; do for std in c11 c++17; do for omp in openmp plain; do
         if [ "$step" = all ] || [[ $run == *" ${cc}_${std}_${opt}_${omp} "* ]]; then

@@ -1224,10 +1224,16 @@ TEST(gguf, real_vocabularies) {
         const oct_meta *tokens = NULL;
         const char *path = test_data(files[i].file);
         if (!path) return;
-        const double start = test_seconds();
         if (!CHECK_INT(oct__source_open_path(&s, &a, path, NULL, &err), OCT_OK)) return;
+        double took = 1e9;
+        for (int tries = 0; tries < 5 && took >= 0.1; tries++) {          /* the least: others may be busy */
+            const double start = test_seconds();
+            if (oct__gguf_parse(&g, &a, s.parts, s.n_parts, &err)) break;
+            took = OCT__MIN(took, test_seconds() - start);
+            oct__gguf_free(&g);
+        }
         if (CHECK_INT(oct__gguf_parse(&g, &a, s.parts, s.n_parts, &err), OCT_OK)) {
-            CHECK(test_seconds() - start < 2.0);              /* a few milliseconds; the rest is for busy machines */
+            CHECK(took < 0.1);
             gguf_touch(&g);
             CHECK_INT(oct__gguf_array(&g, "tokenizer.ggml.tokens", OCT__META_STRING, 1, INT32_MAX, &tokens, &err), OCT_OK);
             if (CHECK(tokens != NULL)) CHECK_INT(tokens->count, files[i].tokens);

@@ -9,6 +9,6 @@
 #include "test.h"
 #include "test_quant.c"
 #include "test_kernels.c"
-#if defined(TEST_MODELS)               /* and whole tiny models */
+#if defined(TEST_MODELS)               /* and whole tiny models, where the steps that build them say so */
 #  include "test_model.c"
 #endif

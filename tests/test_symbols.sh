@@ -66,15 +66,18 @@ if [ "${1:-}" != toc ]; then
     if command -v clang > /dev/null; then
         { clang -std=c11 -O0 -DOCTAVIUS_NO_OPENMP -I. -c "$tmp/impl.c" -o "$tmp/clang.o" 2> "$tmp/clang.err" || echo fail > "$tmp/clang.bad"; } &
     fi
-    took=$({ time "$CC" -std=c11 -O2 $openmp -I. -c "$tmp/impl.c" -o "$tmp/o2.o" 2> "$tmp/err" || echo fail > "$tmp/bad"; } 2>&1)
-    if [ -e "$tmp/bad" ]; then bad 'the implementation does not compile' "$(cat "$tmp/err")"
-    else
-        # At most 30 s on a machine that compiles the yardstick in 1.1 s.  A slower one, or one whose neighbours are busy, has
-        # as much longer; a faster one no less.
-        yardstick > "$tmp/yard.c"
+    # At most 30 s on a machine that compiles the yardstick in 1.1 s.  A slower one, or one whose neighbours are busy, has as much
+    # longer, a faster one no less; and what is too slow is tried twice more.
+    yardstick > "$tmp/yard.c"
+    for try in 1 2 3; do
+        took=$({ time "$CC" -std=c11 -O2 $openmp -I. -c "$tmp/impl.c" -o "$tmp/o2.o" 2> "$tmp/err" || echo fail > "$tmp/bad"; } 2>&1)
         yard=$({ time "$CC" -std=c11 -O2 -c "$tmp/yard.c" -o "$tmp/yard.o"; } 2>&1)
         limit=$(awk -v y="$yard" 'BEGIN { print (y > 1.1 ? 30 * y / 1.1 : 30) }')
-        echo "note: $CC -O2 compiles the header in $took s, the yardstick in $yard s"
+        [ -e "$tmp/bad" ] || ! awk -v t="$took" -v l="$limit" 'BEGIN { exit !(t > l) }' && break
+    done
+    if [ -e "$tmp/bad" ]; then bad 'the implementation does not compile' "$(cat "$tmp/err")"
+    else
+        echo "note: $CC -O2 compiles the header in $took s, the yardstick in $yard s (try $try)"
         check_empty "compiling takes $took s, expected at most $limit" "$(awk -v t="$took" -v l="$limit" 'BEGIN { if (t > l) print t }')"
         inspect "$tmp/o2.o" "$CC -O2 $openmp"
     fi
@@ -92,10 +95,8 @@ if [ "${1:-}" != toc ]; then
             echo 'extern void *my_malloc(size_t); extern void my_free(void *);' > "$tmp/my.h"
             d="$d $tmp/my.h"
         fi
-        code=                                # where what it calls is not asked, parsing does
-        case $d in NO_SIMD | NO_OPENMP | NO_PICTURES) code=-fsyntax-only ;; esac
         # shellcheck disable=SC2086
-        if "$CC" -std=c11 -O0 -I. -c $code -DOCTAVIUS_$d "$tmp/impl.c" -o "$tmp/switch.o" 2> "$tmp/err"; then
+        if "$CC" -std=c11 -O0 -I. -c -DOCTAVIUS_$d "$tmp/impl.c" -o "$tmp/switch.o" 2> "$tmp/err"; then
             case $d in
                 NO_STDIO) check_empty 'OCTAVIUS_NO_STDIO: files are still opened' "$(nm -u "$tmp/switch.o" | awk '{print $2}' | grep -xE 'fopen|fopen64|open|mmap')" ;;
                 NO_MMAP) check_empty 'OCTAVIUS_NO_MMAP: mmap is still called' "$(nm -u "$tmp/switch.o" | awk '{print $2}' | grep -xE 'mmap|mmap64')" ;;

@@ -5,8 +5,8 @@
 
 BUILD holds octavius-convert and octavius-inspect.  3, 4 and 6 LoRA experts on a LLaMA base, and on one with experts in every other
 layer (mlp.deepspeed_moe, as MoE-LLaVA on LLaMA has them): the gate, every stage of a prompt, and the logits of steps after it.
-The reference takes the checkpoint by golden_gguf.py's names, not the converter's file; with another gate, or with the experts'
-A and B of one linear exchanged between two experts, it must differ.  --write leaves the last checkpoint and its logits
+The reference takes the checkpoint by golden_gguf.py's names, not the converter's file; with another gate, or with
+one linear's A's in another order, it must differ.  --write leaves the last checkpoint and its logits
 (tests/golden/convert/octavius-moe).  Needs torch, safetensors, gguf, numpy.
 """
 import argparse
@@ -33,8 +33,8 @@ STEPS = 4
 SHORT = [1, 5, 9, 17, 30, 3, 2, 11]                            # those of tests/test_convert.sh
 
 
-def matrix(rows, cols, *more):
-    return (torch.randn(*more, rows, cols) / cols ** 0.5).half().float()
+def matrix(rows, cols):
+    return (torch.randn(rows, cols) / cols ** 0.5).half().float()
 
 
 def near_one(n):
@@ -143,13 +143,12 @@ def compare(name, got, ref):
     gate_off = np.abs(got["gate"].ravel() - gate).max() if "gate" in got else np.inf
     others = off(got["logits"], ref.run(IDS, gate=np.roll(gate, 1))["logits"])
     a = ref.tensor["blk.1.attn_v.lora_a"]
-    chosen = int(np.argmax(gate))
-    ref.tensor["blk.1.attn_v.lora_a"] = a[np.argsort([e == chosen for e in range(len(a))], kind="stable")][::-1].copy()
+    ref.tensor["blk.1.attn_v.lora_a"] = np.roll(a, 1, 0)
     exchanged = off(got["logits"], ref.run(IDS, gate=gate)["logits"])
     ref.tensor["blk.1.attn_v.lora_a"] = a
     ok = not missing and gate_off < 1e-6 and worst < 1e-4 and min(others, exchanged) > 1e-3
     print(f"{name:28} {len(seen)} stages, {len(got['logits_step'])} steps: gate {gate_off:.1e}, worst {worst:.1e} ({where}); "
-          f"another gate {others:.1e}, experts exchanged {exchanged:.1e}{'' if ok else '  FAILS ' + ' '.join(sorted(missing))}")
+          f"another gate {others:.1e}, A's in another order {exchanged:.1e}{'' if ok else '  FAILS ' + ' '.join(sorted(missing))}")
     return ok
 
 
