@@ -4813,14 +4813,17 @@ static void oct__acts_rest(const oct__kernels *k, oct__acts *acts, const uint32_
     }
     *ends = n_rest;
 }
-/* int8 of the tile that begins with token t0. */
+/* int8 of the tile that begins with token t0: a few groups of all its tokens at a time, whose blocks stay in the first cache. */
 static void oct__acts_tile(const oct__kernels *k, oct__acts *acts, int t0) {
-    const int n = OCT__MIN(k->tile, acts->n_tok - t0);
+    enum { STEP = 8 };
+    const int n = OCT__MIN(k->tile, acts->n_tok - t0), groups = acts->cols / 32;
+    const float *x = acts->x + (size_t)t0 * (size_t)acts->cols;
     uint32_t *tile = acts->q + oct__block_at(k, acts, t0, n, 0);
-    for (int t = 0; t < n; t++) {
-        k->quantise(acts->x + (size_t)(t0 + t) * (size_t)acts->cols, acts->cols / 32, tile, k->words, t, n);
-        oct__acts_rest(k, acts, tile, t0, t, n);
-    }
+    for (int g = 0; g < groups; g += STEP)
+        for (int t = 0; t < n; t++)
+            k->quantise(x + (size_t)t * (size_t)acts->cols + 32 * g, OCT__MIN(groups - g, STEP),
+                        tile + (size_t)g * (size_t)k->words * (size_t)n, k->words, t, n);
+    for (int t = 0; t < n; t++) oct__acts_rest(k, acts, tile, t0, t, n);
 }
 
 typedef struct oct__acts_run { oct__compute *c; oct__acts *acts; int counter; } oct__acts_run;
@@ -4877,10 +4880,16 @@ static void oct__acts_pack(oct__compute *c, oct__acts *acts) {
  * activations are quantised, F32 otherwise.  Sums: int8 by groups of 32 (or 16) in order, F32 by pieces of 256. */
 typedef struct oct__mm {
     const oct__mat *w;
+    const oct__mat *gate;                  /* as w, of its type: y = silu(x gate^T) * x w^T; NULL: none; with it no bias */
     const float    *bias;                  /* [rows] or NULL */
     float          *y;                     /* [n_tok, y_stride] */
     size_t          y_stride;
 } oct__mm;
+
+/* Can a matmul take the two together, as gate and w? */
+static bool oct__mm_gates(const oct__mat *gate, const float *gate_bias, const oct__mat *w, const float *bias) {
+    return gate->data && gate->type == w->type && gate->rows == w->rows && gate->cols == w->cols && !gate_bias && !bias;
+}
 
 typedef struct oct__mm_run {
     oct__compute  *c;
@@ -4899,6 +4908,10 @@ static oct__acts *oct__mm_acts(const oct__mm_run *run, const oct__mm *job) {
     return run->each ? run->each[job - run->jobs] : run->acts;
 }
 static int oct__mm_panels(const oct__mat *w) { return w->rows / OCT__PANEL + (w->rows % OCT__PANEL != 0); }
+
+/* Panel i of those that meet tokens together: its matrix and its first row.  With a gate, the gate's and w's take turns. */
+static const oct__mat *oct__mm_mat(const oct__mm *job, int i) { return job->gate && i % 2 == 0 ? job->gate : job->w; }
+static int oct__mm_first(const oct__mm *job, int row, int i) { return row + (job->gate ? i / 2 : i) * OCT__PANEL; }
 
 /* Bytes of 16 rows (or of n rows and then the last one again, copied) from column k on. */
 static const unsigned char *oct__mm_rows(const oct__mat *w, int row, int n, int k0, int k1, unsigned char *copy, size_t *row_bytes) {
@@ -4946,30 +4959,34 @@ static void oct__mm_went(oct__panel *p, int k) { p->ahead_at += p->ahead_step * 
 /* With many tokens: the piece of the weights that comes next, asked for while this one is multiplied.  It is a few lines of
  * many rows, each in a page of its own, and unpacking would wait for one after another. */
 typedef struct oct__mm_soon {
-    const unsigned char *row;              /* what is asked for of the row that is reached */
+    const unsigned char *row, *other;      /* what is asked for of the row that is reached; other: of the first of a second matrix */
     size_t row_bytes;
-    int    n_rows, lines, line;            /* rows left; lines of each, and of this one */
+    int    n_rows, other_rows, lines, line;        /* rows left; lines of each, and of this one */
     int    step;                           /* lines to ask for at a time */
 } oct__mm_soon;
 
-static oct__mm_soon oct__mm_soon_at(const oct__mat *w, int row, int n_rows, int k0, int times) {
+static oct__mm_soon oct__mm_soon_at(const oct__mm *job, int row, int n_panels, int k0, int times) {
     oct__mm_soon s;
+    const oct__mat *w = job->w;
     const int k1 = OCT__MIN(w->cols, k0 + OCT__K_QUANT);
-    s.row = w->data + (size_t)row * w->row_bytes + oct__row_bytes(w->type, k0);
+    const size_t at = (size_t)row * w->row_bytes + oct__row_bytes(w->type, k0);
+    s.row = w->data + at;
+    s.other = job->gate ? job->gate->data + at : NULL;
     s.row_bytes = w->row_bytes;
-    s.n_rows = OCT__MIN(n_rows, w->rows - row);
+    s.n_rows = OCT__MIN(oct__mm_first(job, 0, n_panels), w->rows - row);
+    s.other_rows = job->gate ? s.n_rows : 0;
     s.lines = (int)(oct__row_bytes(w->type, k1 - k0) / 64 + 1);
     s.line = 0;
-    s.step = (s.n_rows * s.lines + times - 1) / times;
+    s.step = ((s.n_rows + s.other_rows) * s.lines + times - 1) / times;
     return s;
 }
 /* After piece k0 of n_panels panels of a job comes the next of the same; after the last, what will probably be fetched. */
 static oct__mm_soon oct__mm_soon_after(const oct__mm_run *run, const oct__mm *job, int row, int n_panels, int k0, int times) {
     int at = __atomic_load_n(&run->counter, __ATOMIC_RELAXED), j = 0;
-    if (k0 + OCT__K_QUANT < job->w->cols) return oct__mm_soon_at(job->w, row, n_panels * OCT__PANEL, k0 + OCT__K_QUANT, times);
-    if (at >= run->n_panels) return oct__mm_soon_at(job->w, job->w->rows, 0, 0, times);
+    if (k0 + OCT__K_QUANT < job->w->cols) return oct__mm_soon_at(job, row, n_panels, k0 + OCT__K_QUANT, times);
+    if (at >= run->n_panels) return oct__mm_soon_at(job, job->w->rows, 0, 0, times);
     for (; at >= oct__mm_panels(run->jobs[j].w); j++) at -= oct__mm_panels(run->jobs[j].w);
-    return oct__mm_soon_at(run->jobs[j].w, at * OCT__PANEL, n_panels * OCT__PANEL, 0, times);
+    return oct__mm_soon_at(&run->jobs[j], at * OCT__PANEL, n_panels, 0, times);
 }
 static void oct__mm_soon_ask(oct__mm_soon *s) {
     for (int i = 0; i < s->step && s->n_rows > 0; i++) {
@@ -4977,7 +4994,10 @@ static void oct__mm_soon_ask(oct__mm_soon *s) {
         if (++s->line < s->lines) continue;
         s->line = 0;
         s->row += s->row_bytes;
-        s->n_rows--;
+        if (--s->n_rows > 0) continue;
+        s->row = s->other;
+        s->n_rows = s->other_rows;
+        s->other_rows = 0;
     }
 }
 /* Where n tokens' outputs will go: rows far apart, which no hardware foresees. */
@@ -4990,7 +5010,8 @@ static void oct__mm_out(const oct__mm *job, const float *acc, size_t acc_stride,
     for (int t = 0; t < n; t++) {
         float *y = job->y + (size_t)(t0 + t) * job->y_stride + row;
         const float *a = acc + (size_t)t * acc_stride;
-        if (!job->bias) memcpy(y, a, (size_t)n_rows * sizeof *y);
+        if (!job->bias && n_rows == OCT__PANEL) memcpy(y, a, OCT__PANEL * sizeof *y);
+        else if (!job->bias) memcpy(y, a, (size_t)n_rows * sizeof *y);
         else for (int r = 0; r < n_rows; r++) y[r] = a[r] + job->bias[row + r];
     }
 }
@@ -4999,15 +5020,17 @@ static void oct__mm_int8_tile(const oct__mm_run *run, const oct__mm *job, const 
                               int t0, int t, int k0, int k1) {
     const oct__kernels *k = run->c->k;
     const size_t at = ((size_t)i * OCT__TOKENS + (size_t)t) * OCT__PANEL;
-    const int first = row + i * OCT__PANEL, n_acc = tile->n * OCT__PANEL;
+    const int first = oct__mm_first(job, row, i), n_acc = tile->n * OCT__PANEL;
     const bool last = k1 == job->w->cols;
     float *acc = s->acc + at, *rest = s->rest + at;
     if (k0 == 0) memset(acc, 0, (size_t)n_acc * sizeof *acc);
     if (k0 == 0 && tile->rest) memset(rest, 0, (size_t)n_acc * sizeof *rest);
-    if (last) oct__mm_out_ahead(job, first, t0 + t, tile->n);
+    if (last && !(job->gate && i % 2)) oct__mm_out_ahead(job, first, t0 + t, tile->n);
     k->mul(&s->panels[i], k1 - k0, tile, acc, rest);
     if (!last) return;
     if (tile->rest) k->add(acc, rest, n_acc);
+    if (job->gate && i % 2 == 0) return;
+    if (job->gate) k->silu_mul(acc, acc - (size_t)OCT__TOKENS * OCT__PANEL, acc, n_acc);
     oct__mm_out(job, acc, OCT__PANEL, first, OCT__MIN(job->w->rows - first, OCT__PANEL), t0 + t, tile->n);
 }
 /* Up to OCT__PANELS panels in int8, tokens t0 .. t0 + n - 1 (t0 begins a tile): a tile comes into the first cache once for
@@ -5022,8 +5045,8 @@ static bool oct__mm_int8(const oct__mm_run *run, const oct__mm *job, oct__mm_scr
         if (oct__poll(run->c, task, work, (size_t)n * OCT__PANEL * (size_t)n_panels * (size_t)(k1 - k0))) return true;
         for (int i = 0; i < n_panels; i++) {
             size_t row_bytes;
-            const int first = row + i * OCT__PANEL;
-            const unsigned char *rows = oct__mm_rows(w, first, OCT__MIN(w->rows - first, OCT__PANEL), k0, k1, s->rows, &row_bytes);
+            const int first = oct__mm_first(job, row, i), n_rows = OCT__MIN(w->rows - first, OCT__PANEL);
+            const unsigned char *rows = oct__mm_rows(oct__mm_mat(job, i), first, n_rows, k0, k1, s->rows, &row_bytes);
             oct__panel *p = &s->panels[i], own = *p;
             *p = s->panel;
             p->u = own.u;
@@ -5102,7 +5125,7 @@ static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
     const oct__mat *w = job->w;
     const oct__kernels *k = run->c->k;
     const oct__acts *acts = oct__mm_acts(run, job);
-    const int n_rows = OCT__MIN(w->rows - row, n_panels * OCT__PANEL);
+    const int n_rows = OCT__MIN(w->rows - row, oct__mm_first(job, 0, n_panels));
     const int units = acts->packed ? n / OCT__UNIT : 0, rest = n - units * OCT__UNIT;
     const size_t piece = (size_t)OCT__K_FLOAT * OCT__PANEL, stride = (size_t)n_panels * OCT__PANEL, cols = (size_t)acts->cols;
     for (int k0 = 0; k0 < w->cols; k0 += OCT__K_FLOAT) {
@@ -5110,8 +5133,8 @@ static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
         if (oct__poll(run->c, task, work, (size_t)n * stride * (size_t)(k1 - k0))) return true;
         for (int i = 0; i < n_panels; i++) {
             size_t row_bytes;
-            const int first = row + i * OCT__PANEL;
-            const unsigned char *rows = oct__mm_rows(w, first, OCT__MIN(w->rows - first, OCT__PANEL), k0, k1, s->rows, &row_bytes);
+            const int first = oct__mm_first(job, row, i), have = OCT__MIN(w->rows - first, OCT__PANEL);
+            const unsigned char *rows = oct__mm_rows(oct__mm_mat(job, i), first, have, k0, k1, s->rows, &row_bytes);
             k->unpack_f(w->type, rows, row_bytes, k1 - k0, &s->panel, s->f + (size_t)i * piece);
             oct__mm_went(&s->panel, k1 - k0);
         }
@@ -5123,6 +5146,11 @@ static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
             k->mul_f(s->f, piece, n_panels, k1 - k0, acts->x + (size_t)(t0 + n - rest) * cols + k0, cols, rest,
                      s->acc + (size_t)(n - rest) * stride, stride, mode);
     }
+    for (int t = 0; job->gate && t < n; t++)
+        for (int i = 0; i < n_panels; i += 2) {
+            float *acc = s->acc + (size_t)t * stride, *gate = acc + i * OCT__PANEL;
+            k->silu_mul(acc + i / 2 * OCT__PANEL, gate, gate + OCT__PANEL, OCT__PANEL);
+        }
     oct__mm_out(job, s->acc, stride, row, n_rows, t0, n);
     return false;
 }
@@ -5145,8 +5173,9 @@ static void oct__mm_task(void *arg, int task) {
             const oct__acts *acts = oct__mm_acts(run, job);
             const int have = oct__mm_panels(job->w) - first, t1 = OCT__MIN(run->t1, acts->n_tok), n_tok = t1 - run->t0;
             const bool int8 = !oct__mm_is_float(acts, job->w);
-            const bool one_f = n_tok == 1 && type->computes == 1;
-            const int most = (int8 && n_tok <= 4) || one_f ? 1 : OCT__PANELS, step = OCT__MIN(most, OCT__MIN(left, have));
+            const bool one_f = n_tok == 1 && type->computes == 1 && !job->gate;
+            const int most = job->gate ? OCT__PANELS / 2 : (int8 && n_tok <= 4) || one_f ? 1 : OCT__PANELS;
+            const int step = OCT__MIN(most, OCT__MIN(left, have)), n_panels = job->gate ? 2 * step : step;
             /* equal blocks of tokens, whole tiles of every kind */
             const int blocks = (n_tok + OCT__TOKENS - 1) / OCT__TOKENS, block = (n_tok / OCT__MAX(blocks, 1) + 24) / 24 * 24;
             s.panel.group = type->group;
@@ -5154,10 +5183,10 @@ static void oct__mm_task(void *arg, int task) {
             s.panel.u_max = type->u_max;
             for (int t = run->t0; t < t1; t += block) {
                 const int n = OCT__MIN(block, t1 - t), row = first * OCT__PANEL;
-                if (int8 && n == 1 && oct__mm_has_one(run->c->k, job->w) ? oct__mm_one(run, job, &s, row, t, task, &work)
-                    : int8 ? oct__mm_int8(run, job, &s, row, step, t, n, task, &work)
+                if (int8 && n == 1 && !job->gate && oct__mm_has_one(run->c->k, job->w) ? oct__mm_one(run, job, &s, row, t, task, &work)
+                    : int8 ? oct__mm_int8(run, job, &s, row, n_panels, t, n, task, &work)
                     : one_f ? oct__mm_one_f(run, job, &s, row, t, task, &work)
-                           : oct__mm_float(run, job, &s, row, step, t, n, task, &work)) return;
+                           : oct__mm_float(run, job, &s, row, n_panels, t, n, task, &work)) return;
             }
             first += step;
             left -= step;
@@ -8350,6 +8379,7 @@ static void oct__vit_show(const oct__vit_pass *p, int block, const char *name, c
 }
 static void oct__vit_job(oct__mm *job, const oct__vit_linear *l, float *y) {
     job->w = &l->w;
+    job->gate = NULL;
     job->bias = l->b;
     job->y = y;                                         /* [n_tok, rows] */
     job->y_stride = (size_t)l->w.rows;
@@ -8633,6 +8663,7 @@ static void oct__group_take(oct__arena *a, oct__group *g, int n_batch, int n_exp
 static void oct__group_linear(oct__group *g, const oct__mat *w, const float *bias, float *y) {
     oct__mm *job = &g->jobs[g->n_jobs++];
     job->w = w;
+    job->gate = NULL;
     job->bias = bias;
     job->y = y;
     job->y_stride = (size_t)w->rows;
@@ -8790,6 +8821,7 @@ static void oct__group_run(oct__compute *c, oct__group *g, oct__acts *acts) {
     for (int t = 0; t < g->n_terms; t++) {
         oct__mm *job = &g->jobs[t - g->n_terms];
         job->w = &g->terms[t].a;
+        job->gate = NULL;
         job->bias = NULL;
         job->y = g->h + g->terms[t].at;
         job->y_stride = (size_t)g->n_h;
@@ -8937,7 +8969,8 @@ typedef struct oct__moe_run {
     const float         *x;                /* [n_tok, n_embd] */
     float               *y;                /* the same */
     int                  n_tok, n_embd, n_acts;
-    bool                 gather;           /* fill acts with tokens, else with what the gates and ups come to */
+    bool                 gather;           /* fill acts with tokens, else with what the gates and ups come to, */
+    bool                 gated;            /* which the matmul has already multiplied */
     int                  counter;
 } oct__moe_run;
 
@@ -9003,6 +9036,7 @@ static void oct__moe_fill_tile(const oct__moe_run *run, oct__acts *acts, int t0)
         const size_t row = (size_t)(acts->x - (run->gather ? s->x : s->up)) / cols + (size_t)t;
         float *up = s->up + row * cols;
         if (run->gather) memcpy(s->x + row * cols, run->x + (size_t)s->token[row] * cols, cols * sizeof *s->x);
+        else if (run->gated) break;
         else if (run->moe->gate) k->silu_mul(up, s->gate + row * cols, up, acts->cols);
         else k->gelu(up, up, acts->cols, OCT__GELU_TANH);
     }
@@ -9051,6 +9085,7 @@ static int oct__moe_sort(const oct__moe_run *run) {
 static void oct__moe_job(oct__moe_run *run, int i, const oct__expert *expert, float *y, int row, oct__acts *acts) {
     oct__mm *job = &run->s->jobs[i];
     job->w = &expert->w;
+    job->gate = NULL;
     job->bias = expert->b;
     job->y = y + (size_t)row * (size_t)expert->w.rows;
     job->y_stride = (size_t)expert->w.rows;
@@ -9086,8 +9121,9 @@ static int oct__moe_jobs_up(oct__moe_run *run, const oct__acts *acts, bool quant
         oct__acts *view = &s->acts[one ? 0 : run->n_acts];
         *view = oct__acts_part(run->c->k, acts, s->x, one ? 0 : row, s->taken[e], run->n_embd, quantised);
         run->n_acts = (int)(view - s->acts) + 1;
-        if (moe->gate) oct__moe_job(run, n_jobs++, &moe->gate[e], s->gate, row, view);
+        if (moe->gate && !run->gated) oct__moe_job(run, n_jobs++, &moe->gate[e], s->gate, row, view);
         oct__moe_job(run, n_jobs++, &moe->up[e], s->up, row, view);
+        if (run->gated) s->jobs[n_jobs - 1].gate = &moe->gate[e].w;
     }
     return n_jobs;
 }
@@ -9109,6 +9145,9 @@ static void oct__moe_experts(oct__moe_run *run, const oct__acts *acts, bool any_
     const oct__moe_scratch *s = run->s;
     const bool quantised = any_quantised && !c->exact;
     const int rows = oct__moe_sort(run);
+    run->gated = run->moe->gate && rows >= 8 * run->moe->n_expert;
+    for (int e = 0; run->gated && e < run->moe->n_expert; e++)
+        run->gated = oct__mm_gates(&run->moe->gate[e].w, run->moe->gate[e].b, &run->moe->up[e].w, run->moe->up[e].b);
     if (rows > 0) {
         int n_jobs = oct__moe_jobs_up(run, acts, quantised);
         oct__moe_fill(run, true, rows, run->n_embd);
@@ -9884,6 +9923,17 @@ static void oct__pass_linear(oct__pass *p, int i, int which, float *y) {
         oct__group_lora(&p->group, &p->adapters[a]->layers[i * OCT__LINEARS + which], 0, p->scales[a]);
 }
 
+/* Puts gate and up of layer i into the group under way.  True: p->up will be silu(gate) * up, false: both are apart. */
+static bool oct__pass_up(oct__pass *p, int i) {
+    const oct__layer *l = &p->net->layers[i];
+    const bool lora = l->lora[OCT__LIN_GATE].n_expert > 0 || l->lora[OCT__LIN_UP].n_expert > 0 || p->n_adapters > 0;
+    const bool gates = p->n_tok > 4 && !lora && oct__mm_gates(&l->gate.w, l->gate.b, &l->up.w, l->up.b);
+    if (l->gate.w.data && !gates) oct__pass_linear(p, i, OCT__LIN_GATE, p->gate);
+    oct__pass_linear(p, i, OCT__LIN_UP, p->up);
+    if (gates) p->group.jobs[p->group.n_jobs - 1].gate = &l->gate.w;
+    return gates;
+}
+
 /* LayerNorm of each head by itself, with weights of its own. */
 static void oct__head_norm(float *x /* [n_tok, n_head, d] */, int n_tok, int n_head, int d, const oct__norm_w *n, float eps) {
     for (int t = 0; t < n_tok; t++) {
@@ -9955,12 +10005,12 @@ static void oct__layer_attend(oct__pass *p, int i) {
     oct__group_run(p->compute, &p->group, &p->acts);
 }
 
-/* gate and up are computed: the rest of the FFN, into p->out. */
-static void oct__layer_ffn(oct__pass *p, int i) {
+/* gate and up are computed, and with `gated` already multiplied: the rest of the FFN, into p->out. */
+static void oct__layer_ffn(oct__pass *p, int i, bool gated) {
     const oct__layer *l = &p->net->layers[i];
     const size_t n = (size_t)p->n_tok * (size_t)l->n_ff;
-    if (l->gate.w.data) oct__silu_mul(p->compute, p->up, p->gate, p->up, n);
-    else oct__gelu(p->compute, p->up, p->up, n, OCT__GELU_TANH);
+    if (l->gate.w.data && !gated) oct__silu_mul(p->compute, p->up, p->gate, p->up, n);
+    if (!l->gate.w.data) oct__gelu(p->compute, p->up, p->up, n, OCT__GELU_TANH);
     oct__acts_set(p->compute, &p->acts, p->up, p->n_tok, l->n_ff, p->net->any_quantised);
     oct__pass_linear(p, i, OCT__LIN_DOWN, p->out);
     oct__group_run(p->compute, &p->group, &p->acts);
@@ -10015,14 +10065,14 @@ static void oct__layer_run(oct__pass *p, int i) {
     const oct__layer *l = &net->layers[i];
     const size_t n = (size_t)p->n_tok * (size_t)net->n_embd;
     const bool sparse = l->moe.n_expert > 0, parallel = !l->ffn_norm.w;
+    bool gated = false;
 
     oct__layer_norm(p, &l->attn_norm);
     oct__show(p, i, "attn_norm", p->xn, net->n_embd);
     oct__pass_linear(p, i, OCT__LIN_Q, p->q);
     oct__pass_linear(p, i, OCT__LIN_K, p->k);
     oct__pass_linear(p, i, OCT__LIN_V, p->v);
-    if (parallel && l->gate.w.data) oct__pass_linear(p, i, OCT__LIN_GATE, p->gate);
-    if (parallel && !sparse) oct__pass_linear(p, i, OCT__LIN_UP, p->up);
+    if (parallel && !sparse) gated = oct__pass_up(p, i);
     oct__group_run(p->compute, &p->group, &p->acts);
     oct__show(p, i, "q", p->q, net->n_out);
     oct__show(p, i, "k", p->k, net->n_kv * net->d_head);
@@ -10037,10 +10087,9 @@ static void oct__layer_run(oct__pass *p, int i) {
         oct__layer_moe(p, &l->moe, i);
     } else {
         if (!parallel) oct__layer_norm(p, &l->ffn_norm);
-        if (!parallel && l->gate.w.data) oct__pass_linear(p, i, OCT__LIN_GATE, p->gate);
-        if (!parallel) oct__pass_linear(p, i, OCT__LIN_UP, p->up);
+        if (!parallel) gated = oct__pass_up(p, i);
         if (!parallel) oct__group_run(p->compute, &p->group, &p->acts);
-        oct__layer_ffn(p, i);
+        oct__layer_ffn(p, i, gated);
     }
     oct__show(p, i, "ffn_out", p->out, net->n_embd);
     oct__add_rows(p->compute, p->x, p->out, n);

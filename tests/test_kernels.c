@@ -136,6 +136,7 @@ static void kt_run(oct__compute *c, const kt_case *t, bool exact, int step, floa
     const size_t stride = (size_t)t->w.rows + 3;
     oct__acts acts = kt_acts(t->n_tok, t->w.cols, &memory);
     oct__mm job;
+    job.gate = NULL;
     job.w = &t->w;
     job.bias = t->bias;
     job.y_stride = stride;
@@ -442,6 +443,7 @@ TEST(kernels, jobs_share_a_region) {
         for (int j = 0; j < 3; j++) {
             y[j] = kt_floats(43 * 5, 0);
             jobs[j].w = &t[j].w;
+            jobs[j].gate = NULL;
             jobs[j].bias = j == 1 ? NULL : t[j].bias;
             jobs[j].y = y[j];
             jobs[j].y_stride = (size_t)t[j].w.rows + 3;
@@ -466,6 +468,45 @@ TEST(kernels, jobs_share_a_region) {
         free(c.scratch);
     }
     for (int j = 0; j < 3; j++) kt_drop(&t[j]);
+}
+/* A gate beside a matrix: the bits of the two apart, and of silu and the product after them. */
+static void kt_gated(const oct__kernels *k, const kt_case *gate, const kt_case *up, int n_threads) {
+    const int n_tok = up->n_tok;
+    const size_t rows = (size_t)up->w.rows, n = rows * (size_t)n_tok;
+    oct__compute c = kt_compute(k, n_threads, kt_parallel, 64);
+    void *memory;
+    oct__acts acts = kt_acts(n_tok, up->w.cols, &memory);
+    float *y[3];
+    oct__mm jobs[2];
+    memset(jobs, 0, sizeof jobs);
+    for (int i = 0; i < 3; i++) y[i] = kt_floats(n, 0);
+    for (int j = 0; j < 2; j++) {
+        jobs[j].w = j ? &up->w : &gate->w;
+        jobs[j].y = y[j];
+        jobs[j].y_stride = rows;
+    }
+    oct__acts_set(&c, &acts, up->x, n_tok, up->w.cols, true);
+    oct__matmul(&c, jobs, 2, &acts);
+    k->silu_mul(y[0], y[0], y[1], (int)n);
+    jobs[1].gate = &gate->w;
+    jobs[1].y = y[2];
+    oct__matmul(&c, jobs + 1, 1, &acts);
+    CHECK(memcmp(y[0], y[2], n * sizeof **y) == 0);
+    for (int i = 0; i < 3; i++) free(y[i]);
+    free(memory);
+    free(c.scratch);
+}
+TEST(kernels, gate_and_up_in_one) {
+    static const int types[] = { OCT__Q8_0, OCT__Q4_K, OCT__Q6_K, OCT__F16 }, tokens[] = { 5, 1, 605, 31 }, sizes[][2] = { { 40, 256 }, { 112, 1280 } };
+    const oct__kernels *k;
+    for (int type = 0; type < 4; type++)
+        for (int i = 0; i < 4; i++) {
+            const int *size = sizes[i % 2];
+            kt_case gate = kt_make(types[type], size[0], size[1], tokens[i]), up = kt_make(types[type], size[0], size[1], tokens[i]);
+            for (int j = 0; (k = kt_table(j)) != NULL; j++) kt_gated(k, &gate, &up, 1 + i % 3);
+            kt_drop(&gate);
+            kt_drop(&up);
+        }
 }
 /* Any bytes: nothing may trap, read past the rows (address sanitizer), or convert what does not fit (undefined behaviour
  * sanitizer). */
