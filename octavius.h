@@ -1430,9 +1430,16 @@ struct oct__kernels {
 #  else
 #    define OCT__ARM_DOT 0
 #  endif
+   /* likewise vusmmlaq_s32, which gcc has since 10 */
+#  if OCT__ARM_DOT && (defined(__ARM_FEATURE_MATMUL_INT8) || (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10))
+#    define OCT__ARM_I8MM 1
+#  else
+#    define OCT__ARM_I8MM 0
+#  endif
 #else
 #  define OCT__ARM 0
 #  define OCT__ARM_DOT 0
+#  define OCT__ARM_I8MM 0
 #endif
 
 /* Asks for the first half (0), the second (1) or all (2) of what goes with groups i .. i + n - 1 of 32: in a burst, the
@@ -1448,7 +1455,8 @@ static inline void oct__ahead(const oct__panel *p, int i, int n, int half) {
     }
 }
 
-/* The passes.  _DOT adds to a family the int8 kernel of CPUs that have a dot product instruction. */
+/* The passes.  _DOT adds to a family the int8 kernel of CPUs that have a dot product instruction, _I8MM that of ARM's that
+ * multiply small matrices as well. */
 #define OCT__ISA scalar
 #include OCTAVIUS_FILENAME
 #if OCT__X86
@@ -1500,6 +1508,19 @@ OCT__TARGET("arch=armv8.2-a+dotprod")
 #    include OCTAVIUS_FILENAME
 OCT__UNTARGET
 #  endif
+#  if OCT__ARM_I8MM
+#    if defined(__clang__)
+OCT__TARGET("dotprod,i8mm")
+#    else
+OCT__TARGET("arch=armv8.2-a+dotprod+i8mm")
+#    endif
+#    define OCT__ISA neon_i8mm
+#    define OCT__ISA_NEON
+#    define OCT__ISA_DOT neon
+#    define OCT__ISA_I8MM
+#    include OCTAVIUS_FILENAME
+OCT__UNTARGET
+#  endif
 #endif
 
 /* --- what this machine has --------------------------------------------------- */
@@ -1536,6 +1557,17 @@ static int oct__cpu_neon_dot(void) {
 #  endif
 }
 #endif
+#if OCT__ARM_I8MM
+static int oct__cpu_neon_i8mm(void) {
+#  if defined(__ARM_FEATURE_MATMUL_INT8)
+    return oct__cpu_neon_dot();
+#  elif defined(__linux__)
+    return oct__cpu_neon_dot() && (getauxval(AT_HWCAP2) >> 13 & 1) != 0;      /* HWCAP2_I8MM */
+#  else
+    return 0;
+#  endif
+}
+#endif
 
 /* In how many runs side by side memory is best read (oct__mm_ahead, chapter 8). */
 static int oct__cpu_runs(void) {
@@ -1553,6 +1585,9 @@ static const oct__kernels *oct__kernels_list(int i) {
     if (oct__cpu_avx512() && i-- == 0) return &oct__table_avx512;
     if (oct__cpu_avx2_vnni() && i-- == 0) return &oct__table_avx2_vnni;
     if (oct__cpu_avx2() && i-- == 0) return &oct__table_avx2;
+#endif
+#if OCT__ARM_I8MM
+    if (oct__cpu_neon_i8mm() && i-- == 0) return &oct__table_neon_i8mm;
 #endif
 #if OCT__ARM_DOT
     if (oct__cpu_neon_dot() && i-- == 0) return &oct__table_neon_dot;
@@ -14380,8 +14415,13 @@ typedef int32_t VC __attribute__((vector_size(32)));
 #  define vi_shrv(a, n)   vshlq_u32(a, vdupq_n_s32(-(n)))
 #  define vi_shlv(a, n)   vshlq_u32(a, vdupq_n_s32(n))
 #  define vi_lut(t, x)    vreinterpretq_u32_u8(vqtbl1q_u8(vld1q_u8((const unsigned char *)(t)), vreinterpretq_u8_u32(x)))
-#  define OCT__TILE 8
-#  define OCT__STEP 4
+#  if defined(OCT__ISA_I8MM)
+#    define OCT__TILE 12
+#    define OCT__STEP 6
+#  else
+#    define OCT__TILE 8
+#    define OCT__STEP 4
+#  endif
 #  define OCT__VECS 2
 #else
 #  define VW 1
@@ -14477,6 +14517,7 @@ static OCT__INLINE VI OCT__K(oct__dot4)(VI c, VI u, VI s) {
  * For each token a chain of integer sums c and one of float sums f, both named: compilers keep an indexed array
  * in memory.  Integer sums are exact in every order, so each instruction set may have its own way:
  *   DOT    one instruction for four products (NEON multiplies signed by signed: u - 128 there);
+ *   I8MM   one instruction for two rows of eight by two tokens of eight, u unsigned;
  *   SUMS   vpmaddubsw, added up in 16 bits over as many words as fit: eight when u <= 15 (8 * 2 * 15 * 128 = 30720), four
  *          when u <= 31, two when u <= 63 (2 * 2 * 63 * 128 = 32256);
  *   WIDE   vpmaddwd on 16-bit halves of u, where vpmaddubsw could saturate. */
@@ -14608,6 +14649,82 @@ static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int how, const 
     }
 }
 #undef OCT__FENCE
+#elif defined(OCT__ISA_I8MM)
+/* Two neighbours of p; the first one twice where n is 1: a lone token is a pair with itself. */
+static OCT__INLINE uint32x2_t OCT__K(oct__two)(const int n, const uint32_t *p) { return n > 1 ? vld1_u32(p) : vld1_dup_u32(p); }
+/* Eight numbers each of two tokens, whose words lie in two rows of ld. */
+static OCT__INLINE int8x16_t OCT__K(oct__pair)(const int n, const int ld, const uint32_t *q) {
+    const uint32x2_t low = OCT__K(oct__two)(n, q), high = OCT__K(oct__two)(n, q + ld), unused = vdup_n_u32(0);
+    return vreinterpretq_s8_u32(vzip1q_u32(vcombine_u32(low, unused), vcombine_u32(high, unused)));
+}
+/* Float sums y of four rows of one of two tokens go on; a: integer sums of rows 0 and 1 by both tokens, b: of rows 2 and 3. */
+#define OCT__GO(uzp, a, b, s, z, d, lane, y) y = vfmaq_lane_f32(y, v_times(vreinterpretq_u32_s32(uzp(a, b)), s, z), d, lane)
+/* Eight rows by up to three pairs of tokens: 12 registers of integer sums, a, b, c and e, of two rows by two tokens, and 12 of
+ * float sums, f to i, of four rows of a token.  For eight numbers 12 instructions multiply, 7 bring rows and tokens together. */
+static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int how, const int ld, const oct__panel *p, int row, int k,
+                                              const oct__qtile *tile, int t, float *acc) {
+    const int half = how, steps = half ? 2 : 4, has_min = p->zero_shift == 32;
+    const int start = OCT__K(oct__start_row)(half, p->zero_shift) * ld, none = OCT__K(oct__start_row)(half, 32) * ld;
+    const unsigned char *u = p->u + 4 * row;
+    const float *s = p->s + row, *m = p->m + row;
+    const uint32_t *x = tile->x + t;
+    const VF minus = v_dup(-OCT__MAGIC_F);
+    VF f0, f1, f2, g0, g1, g2, h0, h1, h2, i0, i1, i2;
+    acc += row;
+#define OCT__EACH_PAIR(X) X(0) if (n > 2) { X(1) } if (n > 4) { X(2) }
+#define OCT__X(j) f##j = v_load(acc + 2 * j * OCT__PANEL); g##j = v_load(acc + 2 * j * OCT__PANEL + VW); \
+    h##j = v_load(acc + OCT__TOKEN(2 * j + 1) * OCT__PANEL); i##j = v_load(acc + OCT__TOKEN(2 * j + 1) * OCT__PANEL + VW);
+    OCT__EACH_PAIR(OCT__X)
+#undef OCT__X
+    for (int at = 0; at < k / 32; at++, x += OCT__WORDS * ld) {
+        for (int l = 0; l <= half; l++, s += OCT__PANEL, m += OCT__PANEL) {
+            const uint32_t *q = x + l * 4 * ld, *starts = x + l * 3 * ld;
+            const uint32_t *d = x + OCT__Q_D * ld, *mins = x + (half ? OCT__Q_D16 + l : OCT__Q_D32) * ld;
+            int32x4_t a0, a1, a2, b0, b1, b2, c0, c1, c2, e0, e1, e2;
+            int left = steps;
+            /* NEON's starts make up for u - 128; here u is multiplied, so what they have for no zero point is taken off */
+#define OCT__X(j) { const uint32x2_t off = vsub_u32(OCT__K(oct__two)(n, starts + none + 2 * j), vdup_n_u32(OCT__MAGIC)); \
+            const uint32x2_t from = vsub_u32(OCT__K(oct__two)(n, starts + start + 2 * j), off); \
+            a##j = vreinterpretq_s32_u32(vcombine_u32(from, from)); b##j = c##j = e##j = a##j; }
+            OCT__EACH_PAIR(OCT__X)
+#undef OCT__X
+            do {
+                const unsigned char *v = u + 4 * OCT__PANEL;
+                const VI u0 = vi_load(u), u1 = vi_load(u + 4 * VW), v0 = vi_load(v), v1 = vi_load(v + 4 * VW);
+                const uint8x16_t w0 = vreinterpretq_u8_u32(vzip1q_u32(u0, v0)), w1 = vreinterpretq_u8_u32(vzip2q_u32(u0, v0));
+                const uint8x16_t w2 = vreinterpretq_u8_u32(vzip1q_u32(u1, v1)), w3 = vreinterpretq_u8_u32(vzip2q_u32(u1, v1));
+#define OCT__X(j) { const int8x16_t y = OCT__K(oct__pair)(n, ld, q + 2 * j); \
+                a##j = vusmmlaq_s32(a##j, w0, y); b##j = vusmmlaq_s32(b##j, w1, y); \
+                c##j = vusmmlaq_s32(c##j, w2, y); e##j = vusmmlaq_s32(e##j, w3, y); }
+                OCT__EACH_PAIR(OCT__X)
+#undef OCT__X
+                u += 8 * OCT__PANEL;
+                q += 2 * ld;
+            } while (--left);
+            if (n == 1 && row == 0 && l == 0) oct__ahead(p, at, 1, 1);
+            const VF s0 = v_load(s), s1 = v_load(s + VW), z0 = v_mul(s0, minus), z1 = v_mul(s1, minus);
+#define OCT__X(j) { const float32x2_t y = vreinterpret_f32_u32(OCT__K(oct__two)(n, d + 2 * j)); \
+            OCT__GO(vuzp1q_s32, a##j, b##j, s0, z0, y, 0, f##j); OCT__GO(vuzp1q_s32, c##j, e##j, s1, z1, y, 0, g##j); \
+            OCT__GO(vuzp2q_s32, a##j, b##j, s0, z0, y, 1, h##j); OCT__GO(vuzp2q_s32, c##j, e##j, s1, z1, y, 1, i##j); }
+            OCT__EACH_PAIR(OCT__X)
+#undef OCT__X
+            if (has_min) {
+                const VF m0 = v_load(m), m1 = v_load(m + VW);
+#define OCT__X(j) { const float32x2_t y = vreinterpret_f32_u32(OCT__K(oct__two)(n, mins + 2 * j)); \
+                f##j = vfmaq_lane_f32(f##j, m0, y, 0); g##j = vfmaq_lane_f32(g##j, m1, y, 0); \
+                h##j = vfmaq_lane_f32(h##j, m0, y, 1); i##j = vfmaq_lane_f32(i##j, m1, y, 1); }
+                OCT__EACH_PAIR(OCT__X)
+#undef OCT__X
+            }
+        }
+    }
+#define OCT__X(j) v_store(acc + 2 * j * OCT__PANEL, f##j); v_store(acc + 2 * j * OCT__PANEL + VW, g##j); \
+    if (n > 1) { v_store(acc + (2 * j + 1) * OCT__PANEL, h##j); v_store(acc + (2 * j + 1) * OCT__PANEL + VW, i##j); }
+    OCT__EACH_PAIR(OCT__X)
+#undef OCT__X
+#undef OCT__EACH_PAIR
+}
+#undef OCT__GO
 #else
 static OCT__INLINE void OCT__K(oct__mul_tile)(const int n, const int how, const int ld, const oct__panel *p, int row, int k,
                                               const oct__qtile *tile, int t, float *acc) {
@@ -14733,6 +14850,9 @@ static OCT__INLINE void OCT__K(oct__mul_how)(const int how, const oct__panel *p,
     if (tile->n == OCT__TILE)
         for (; t < OCT__TILE; t += OCT__STEP) OCT__K(oct__mul_rows)(OCT__STEP, how, OCT__TILE, p, k, tile, t, acc + t * OCT__PANEL);
     for (; t + 4 <= tile->n; t += 4) OCT__K(oct__mul_rows)(4, how, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
+#if defined(OCT__ISA_I8MM)
+    for (; t + 2 <= tile->n; t += 2) OCT__K(oct__mul_rows)(2, how, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
+#endif
     for (; t < tile->n; t++) OCT__K(oct__mul_tail)(how, tile->n, p, k, tile, t, acc + t * OCT__PANEL);
     for (t = 0; tile->rest && t < tile->n; t++) OCT__K(oct__mul_rest)(how, p, tile, t, rest + t * OCT__PANEL);
 }
@@ -15885,6 +16005,8 @@ static void OCT__K(oct__from_s8)(const unsigned char *x, const float *d, int ste
  * any order; the float sums then go as in oct__mul_tile, group after group. */
 #if !OCT__OWN_INT8 || (defined(OCT__ISA_AVX2) && defined(OCT__ISA_DOT))
 #  define OCT__MUL_ONE oct__mul_one_avx2
+#elif defined(OCT__ISA_I8MM)
+#  define OCT__MUL_ONE oct__mul_one_neon_dot
 #elif VW > 1
 /* Where Q8_0 is multiplied as signed numbers, there is no zero point to take off. */
 #if defined(OCT__ISA_NEON) || OCT__X86_MADD
@@ -16237,6 +16359,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef OCT__ISA_AVX512
 #undef OCT__ISA_NEON
 #undef OCT__ISA_DOT
+#undef OCT__ISA_I8MM
 #undef OCT__ISA
 #endif /* OCT__ISA */
 /* ==========================================================================

@@ -228,6 +228,26 @@ __attribute__((target("arch=armv8.2-a+dotprod"))) static double peak_int8_dot(lo
 #undef M
     return 12.0 * 32.0 * (double)rounds;
 }
+#if OCT__ARM_I8MM
+__attribute__((target("arch=armv8.2-a+i8mm"))) static double peak_int8_i8mm(long rounds) {
+    uint8x16_t a = vdupq_n_u8(3);
+    int8x16_t b = vdupq_n_s8(5);
+#define M(i) int32x4_t c##i = vdupq_n_s32(i);
+    CHAINS(M)
+#undef M
+    for (long r = 0; r < rounds; r++) {
+        HIDE_W(a);
+        HIDE_W(b);
+#define M(i) c##i = vusmmlaq_s32(c##i, a, b);
+        CHAINS(M)
+#undef M
+    }
+#define M(i) HIDE_W(c##i);
+    CHAINS(M)
+#undef M
+    return 12.0 * 64.0 * (double)rounds;
+}
+#endif
 #endif
 
 /* The loops that fit the kernels in use; NULL: this CPU lacks the instructions. */
@@ -248,6 +268,9 @@ static void peaks_of(const char *isa, peak_fn *fma, peak_fn *int8, peak_fn *bf16
     if (strncmp(isa, "neon", 4) == 0) {
         *fma = peak_fma_neon;
         *int8 = strcmp(isa, "neon_dot") == 0 ? peak_int8_dot : peak_int8_neon;
+#  if OCT__ARM_I8MM
+        if (strcmp(isa, "neon_i8mm") == 0) *int8 = peak_int8_i8mm;
+#  endif
     }
 #else
     (void)isa;
@@ -1180,6 +1203,9 @@ static const char *int8_how(const bench *b) {
     if (fn == peak_int8_avx512) return "vpmaddubsw, vpmaddwd, vpaddd zmm";
     if (fn == peak_int8_avx2) return "vpmaddubsw, vpmaddwd, vpaddd ymm";
 #elif defined(__aarch64__)
+#  if OCT__ARM_I8MM
+    if (fn == peak_int8_i8mm) return "usmmla";
+#  endif
     if (fn == peak_int8_dot) return "sdot";
     if (fn == peak_int8_neon) return "smull, smlal, sadalp";
 #endif
