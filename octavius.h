@@ -10393,26 +10393,52 @@ static int oct__sampler_filter(oct__sampler *s, const oct_sampling *p, int n_voc
     return kept;
 }
 
+/* The best id that is not banned, -1: none, and its logit.  Most logits are only compared, in four chains: beside a tiny model,
+ * looking at each for itself is an eighth of a token's time. */
+static int32_t oct__sampler_best(const float *x /* [n_vocab] */, int n_vocab, const unsigned char *banned, float *best) {
+    enum { BLOCK = 64 };
+    int32_t best_id = -1;
+    *best = OCT__LOGIT_OUT;
+    for (int from = 0; from < n_vocab; from += BLOCK) {
+        const int to = OCT__MIN(from + BLOCK, n_vocab);
+        float a = *best, b = a, c = a, d = a;                              /* comparisons with NaN are false: it never stays */
+        int id = from;
+        for (; id + 4 <= to; id += 4) {
+            a = x[id] > a ? x[id] : a;
+            b = x[id + 1] > b ? x[id + 1] : b;
+            c = x[id + 2] > c ? x[id + 2] : c;
+            d = x[id + 3] > d ? x[id + 3] : d;
+        }
+        for (; id < to; id++) a = x[id] > a ? x[id] : a;
+        if (!(OCT__MAX(OCT__MAX(a, b), OCT__MAX(c, d)) > *best)) continue;
+        for (id = from; id < to; id++) {
+            const float y = banned && banned[id] ? OCT__LOGIT_OUT : oct__logit(x[id]);
+            if (y > *best) best_id = id;
+            *best = OCT__MAX(*best, y);
+        }
+    }
+    return best_id;
+}
+/* The lowest id that is not banned; 0 where all are. */
+static int32_t oct__sampler_first(int n_vocab, const unsigned char *banned) {
+    for (int id = 0; id < n_vocab; id++)
+        if (!(banned && banned[id])) return id;
+    return 0;
+}
+
 /* One id.  recent [n_recent]: the tokens that penalties look at.  With everything banned or NaN, the lowest id that is
  * not banned; nothing is allocated. */
 static int32_t oct__sample(oct__sampler *s, const oct_sampling *p, const float *logits /* [n_vocab] */, int n_vocab,
                            const unsigned char *banned /* [n_vocab], 1: never; or NULL */,
                            const int32_t *recent, int n_recent, uint64_t seed, int position) {
+    const bool draws = p->temperature > 0.0f, penalises = oct__sampler_penalises(p);
     float best = OCT__LOGIT_OUT;
-    int32_t best_id = -1, first = -1;
-    for (int id = 0; id < n_vocab; id++) {
-        const bool out = banned && banned[id];
-        s->x[id] = out ? OCT__LOGIT_OUT : oct__logit(logits[id]);
-        if (!out && first < 0) first = id;
-    }
-    if (oct__sampler_penalises(p)) oct__sampler_penalise(s, p, n_vocab, recent, n_recent);
-    for (int id = 0; id < n_vocab; id++)
-        if (s->x[id] > best) {
-            best = s->x[id];
-            best_id = id;
-        }
-    if (best_id < 0) return first < 0 ? 0 : first;
-    if (!(p->temperature > 0.0f)) return best_id;
+    if (draws || penalises)
+        for (int id = 0; id < n_vocab; id++) s->x[id] = banned && banned[id] ? OCT__LOGIT_OUT : oct__logit(logits[id]);
+    if (penalises) oct__sampler_penalise(s, p, n_vocab, recent, n_recent);
+    const int32_t best_id = draws || penalises ? oct__sampler_best(s->x, n_vocab, NULL, &best) : oct__sampler_best(logits, n_vocab, banned, &best);
+    if (best_id < 0) return oct__sampler_first(n_vocab, banned);
+    if (!draws) return best_id;
 
     const int n = oct__sampler_filter(s, p, n_vocab, best);
     double sum = 0.0;
