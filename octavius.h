@@ -329,7 +329,7 @@ typedef struct oct_session_desc {
     int             n_threads;    /* 0: OpenMP's choice, 4 with parallel_for, else 1.  Results do not depend on it */
     oct_isa         isa;
     oct_kv_type     kv_type;
-    int             exact;        /* non-zero: F32 activations with quantised weights, slower */
+    int             exact;        /* non-zero: F32 activations with quantised weights and BF16, slower */
     uint64_t        seed;
     oct_sampling    sampling;
     int             max_tokens;   /* an answer's length; 0: what the file says, else until it ends or the context is full */
@@ -1278,7 +1278,9 @@ static void oct__dequant_row(int type, const void *src, float *dst, int64_t n) {
  * unpacked so that the 16 rows lie side by side (rows in lanes), and are then
  * multiplied with every token at hand: no sum ever crosses lanes, so that each
  * output is one chain of additions over k whose order is the same for every
- * width of vector.  With fma, all tables give the same bits.
+ * width of vector.  With fma, all tables give the same bits, but for BF16
+ * weights in the tables whose names end in bf16: those multiply pairs of k by
+ * activations rounded to bf16, by an instruction that adds in its own way.
  */
 #define OCT__PANEL   16            /* rows of a panel */
 #define OCT__K_QUANT 512           /* k of a panel unpacked at once for int8: 8 KiB; whole blocks of every type */
@@ -1332,7 +1334,7 @@ enum { OCT__MUL_SET, OCT__MUL_ADD, OCT__MUL_CHAIN };   /* y = sum; y += sum; the
 struct oct__kernels {
     const char *name;
     oct_isa     isa;
-    int         fma;               /* bits are those of every other table that has it */
+    int         fma;               /* bits are those of every other table that has it, but for what goes through mul_bf16 */
     int         words;             /* of a token in a block of activations: OCT__Q_WORDS or OCT__Q_WIDE */
     int         tile;              /* tokens of a tile of activations */
     /* 16 rows [16, k] of a quantised type, row_bytes apart, into p */
@@ -1376,6 +1378,16 @@ struct oct__kernels {
     /* y [n, 16] = d * x, bytes are signed; step 0: d [16], of the columns; step 1: d [n], of the rows */
     void (*from_s8)(const unsigned char *x, const float *d, int step, float *y, int n);
     void (*expv)(const float *x, float *y, int n);                             /* e to the x, as the others use it */
+    /* BF16 weights by activations rounded to bf16, in pairs of k: the first in the low half of a word, and zero at the end of an
+     * odd k.  All NULL: not in this table.  x [k] -> pairs, step words apart */
+    void (*round_bf16)(const float *x, int k, uint32_t *pairs, size_t step);
+    /* 16 rows of BF16, row_bytes apart: y [k / 2, 16] */
+    void (*unpack_bf16)(const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p, uint32_t *y);
+    /* y [n <= 12, 16 * n_panels], set or added to, from w [n_panels][n_pairs, 16], panels w_stride apart, and x [n_pairs, n] */
+    void (*mul_bf16)(const uint32_t *w, size_t w_stride, int n_panels, int n_pairs, const uint32_t *x, int n,
+                     float *y, size_t y_stride, int mode);
+    /* y [16], which begins with zeros: as unpack_bf16 and mul_bf16 for one token, to the same bits */
+    void (*one_bf16)(const unsigned char *rows, size_t row_bytes, int k, const uint32_t *x, const oct__panel *p, float *y);
 };
 
 #define OCT__STR_(x) #x
@@ -1441,6 +1453,11 @@ struct oct__kernels {
 #  define OCT__ARM_DOT 0
 #  define OCT__ARM_I8MM 0
 #endif
+#if OCT__ARM_I8MM && (defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC) || !defined(__clang__) || __clang_major__ >= 16)
+#  define OCT__ARM_BF16 1
+#else
+#  define OCT__ARM_BF16 0
+#endif
 
 /* Asks for the first half (0), the second (1) or all (2) of what goes with groups i .. i + n - 1 of 32: in a burst, the
  * requests would fill every buffer there is and stop the work that they should hide behind. */
@@ -1456,7 +1473,8 @@ static inline void oct__ahead(const oct__panel *p, int i, int n, int half) {
 }
 
 /* The passes.  _DOT adds to a family the int8 kernel of CPUs that have a dot product instruction, _I8MM that of ARM's that
- * multiply small matrices as well. */
+ * multiply small matrices as well; _BF16 adds to such a pass the kernels for BF16 weights of CPUs with a dot product for
+ * those. */
 #define OCT__ISA scalar
 #include OCTAVIUS_FILENAME
 #if OCT__X86
@@ -1486,6 +1504,13 @@ OCT__TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")
 #  define OCT__ISA avx512_vnni
 #  define OCT__ISA_AVX512
 #  define OCT__ISA_DOT avx512
+#  include OCTAVIUS_FILENAME
+OCT__UNTARGET
+OCT__TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma,f16c")
+#  define OCT__ISA avx512_bf16
+#  define OCT__ISA_AVX512
+#  define OCT__ISA_DOT avx512
+#  define OCT__ISA_BF16 avx512_vnni
 #  include OCTAVIUS_FILENAME
 OCT__UNTARGET
 #  if defined(__GNUC__) && !defined(__clang__)
@@ -1521,6 +1546,20 @@ OCT__TARGET("arch=armv8.2-a+dotprod+i8mm")
 #    include OCTAVIUS_FILENAME
 OCT__UNTARGET
 #  endif
+#  if OCT__ARM_BF16
+#    if defined(__clang__)
+OCT__TARGET("dotprod,i8mm,bf16")
+#    else
+OCT__TARGET("arch=armv8.2-a+dotprod+i8mm+bf16")
+#    endif
+#    define OCT__ISA neon_bf16
+#    define OCT__ISA_NEON
+#    define OCT__ISA_DOT neon
+#    define OCT__ISA_I8MM
+#    define OCT__ISA_BF16 neon_i8mm
+#    include OCTAVIUS_FILENAME
+OCT__UNTARGET
+#  endif
 #endif
 
 /* --- what this machine has --------------------------------------------------- */
@@ -1529,6 +1568,8 @@ static int oct__cpu_avx2(void) { return 1; }
 static int oct__cpu_avx2_vnni(void) { return 1; }
 static int oct__cpu_avx512(void) { return 1; }
 static int oct__cpu_avx512_vnni(void) { return 1; }
+static int oct__cpu_avx512_bf16(void) { return 1; }
+static int oct__cpu_amd(void) { return 0; }
 #elif OCT__X86
 /* __builtin_cpu_supports also asks whether the system saves the wide registers; clang 14 knows neither f16c nor
  * avxvnni, which cpuid tells. */
@@ -1545,6 +1586,8 @@ static int oct__cpu_avx512(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 static int oct__cpu_avx512_vnni(void) { return oct__cpu_avx512() && __builtin_cpu_supports("avx512vnni"); }
+static int oct__cpu_avx512_bf16(void) { return oct__cpu_avx512_vnni() && __builtin_cpu_supports("avx512bf16"); }
+static int oct__cpu_amd(void) { return __builtin_cpu_is("amd") != 0; }
 #endif
 #if OCT__ARM_DOT
 static int oct__cpu_neon_dot(void) {
@@ -1568,6 +1611,17 @@ static int oct__cpu_neon_i8mm(void) {
 #  endif
 }
 #endif
+#if OCT__ARM_BF16
+static int oct__cpu_neon_bf16(void) {
+#  if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+    return oct__cpu_neon_i8mm();
+#  elif defined(__linux__)
+    return oct__cpu_neon_i8mm() && (getauxval(AT_HWCAP2) >> 14 & 1) != 0;          /* HWCAP2_BF16 */
+#  else
+    return 0;
+#  endif
+}
+#endif
 
 /* In how many runs side by side memory is best read (oct__mm_ahead, chapter 8). */
 static int oct__cpu_runs(void) {
@@ -1578,13 +1632,19 @@ static int oct__cpu_runs(void) {
 #endif
 }
 
-/* Every table that runs here, best first; NULL past the last. */
+/* Every table that runs here, best first; NULL past the last.  bf16's dot product makes twice the operations of fma on Zen 4
+ * and 5, but half of them on Sapphire Rapids: there it would lose speed as well as digits. */
 static const oct__kernels *oct__kernels_list(int i) {
 #if OCT__X86
+    if (oct__cpu_avx512_bf16() && oct__cpu_amd() && i-- == 0) return &oct__table_avx512_bf16;
     if (oct__cpu_avx512_vnni() && i-- == 0) return &oct__table_avx512_vnni;
+    if (oct__cpu_avx512_bf16() && !oct__cpu_amd() && i-- == 0) return &oct__table_avx512_bf16;
     if (oct__cpu_avx512() && i-- == 0) return &oct__table_avx512;
     if (oct__cpu_avx2_vnni() && i-- == 0) return &oct__table_avx2_vnni;
     if (oct__cpu_avx2() && i-- == 0) return &oct__table_avx2;
+#endif
+#if OCT__ARM_BF16
+    if (oct__cpu_neon_bf16() && i-- == 0) return &oct__table_neon_bf16;
 #endif
 #if OCT__ARM_I8MM
     if (oct__cpu_neon_i8mm() && i-- == 0) return &oct__table_neon_i8mm;
@@ -4648,7 +4708,7 @@ typedef struct oct__compute {
     oct__pool           pool;
     unsigned char      *scratch;           /* n_threads * scratch_bytes, aligned to OCT__ALIGN */
     size_t              scratch_bytes;     /* of one task: oct__scratch_bytes */
-    bool                exact;             /* F32 activations with quantised weights */
+    bool                exact;             /* F32 activations with quantised weights and BF16 */
     oct_abort_fn        abort;
     void               *abort_user;
     int                 aborted;           /* sticky for a pass; tasks read it and return early */
@@ -4783,13 +4843,15 @@ typedef struct oct__acts {
     int32_t     *list;                     /* [n_tok, cols / 32]: which they are, ascending */
     int32_t     *ends;                     /* [n_tok, pieces + 1]: how many there are before each piece of k */
     float       *f;                        /* [n_tok / 12][cols, 12]: whole units of x for float panels; see oct__acts_pack */
-    bool         packed;                   /* f is made */
+    uint32_t    *bf16;                     /* units of at most 12 tokens: [cols / 2, 12] pairs in bf16, the last unit narrower */
+    bool         packed, rounded;          /* f is made, bf16 is */
 } oct__acts;
 
 static void oct__acts_take(oct__arena *a, oct__acts *acts, int max_tok, int max_cols) {
     const size_t n = (size_t)max_tok, groups = ((size_t)max_cols + 31) / 32;
     memset(acts, 0, sizeof *acts);
     acts->q = OCT__TAKE(a, uint32_t, n * groups * OCT__Q_WIDE);
+    acts->bf16 = acts->q ? acts->q + n * groups * OCT__Q_WORDS : NULL;   /* tables that are not `wide` leave 16 words a group */
     acts->rest = OCT__TAKE(a, uint32_t, n * groups * OCT__Q_WIDE);
     acts->list = OCT__TAKE(a, int32_t, n * groups);
     acts->ends = OCT__TAKE(a, int32_t, n * (groups / OCT__PIECE + 2));
@@ -4881,7 +4943,7 @@ static void oct__acts_set(oct__compute *c, oct__acts *acts, const float *x /* [n
     acts->x = x;
     acts->n_tok = n_tok;
     acts->cols = cols;
-    acts->packed = false;
+    acts->packed = acts->rounded = false;
     acts->quantised = any_quantised_weight && !c->exact && cols % 32 == 0;
     if (!acts->quantised) return;
     run.c = c;
@@ -4909,10 +4971,33 @@ static void oct__acts_pack(oct__compute *c, oct__acts *acts) {
     acts->packed = true;
     oct__parallel_if(c, (size_t)acts->n_tok * (size_t)acts->cols, oct__pack_task, &run);
 }
+/* For panels of BF16 the same with all tokens: those left over form a narrower unit. */
+static size_t oct__pairs(int cols) { return ((size_t)cols + 1) / 2; }
+static void oct__round_task(void *arg, int task) {
+    oct__acts_run *run = (oct__acts_run *)arg;
+    const oct__acts *acts = run->acts;
+    const size_t cols = (size_t)acts->cols;
+    int t0;
+    OCT__UNUSED(task);
+    while ((t0 = oct__fetch(&run->counter) * OCT__UNIT) < acts->n_tok) {
+        const int n = OCT__MIN(OCT__UNIT, acts->n_tok - t0);
+        uint32_t *unit = acts->bf16 + (size_t)t0 * oct__pairs(acts->cols);
+        for (int t = 0; t < n; t++) run->c->k->round_bf16(acts->x + (size_t)(t0 + t) * cols, acts->cols, unit + t, (size_t)n);
+    }
+}
+static void oct__acts_round(oct__compute *c, oct__acts *acts) {
+    oct__acts_run run;
+    run.c = c;
+    run.acts = acts;
+    run.counter = 0;
+    acts->rounded = true;
+    oct__parallel_if(c, (size_t)acts->n_tok * (size_t)acts->cols, oct__round_task, &run);
+}
 
 /* --- matmul: y = x w^T + bias ------------------------------------------------------------------
  * Per panel of 16 rows: unpack a piece of k, multiply it with all tokens, next piece.  int8 where weights and
- * activations are quantised, F32 otherwise.  Sums: int8 by groups of 32 (or 16) in order, F32 by pieces of 256. */
+ * activations are quantised, F32 otherwise; BF16 weights by activations in bf16 where the table has that and `exact` does
+ * not forbid it.  Sums: int8 by groups of 32 (or 16) in order, F32 and bf16 by pieces of 256. */
 typedef struct oct__mm {
     const oct__mat *w;
     const oct__mat *gate;                  /* as w, of its type: y = silu(x gate^T) * x w^T; NULL: none; with it no bias */
@@ -5131,6 +5216,10 @@ static bool oct__mm_one(const oct__mm_run *run, const oct__mm *job, oct__mm_scra
 }
 /* Does this matrix meet F32 activations? */
 static bool oct__mm_is_float(const oct__acts *acts, const oct__mat *w) { return !acts->quantised || oct__type(w->type)->computes != 2; }
+/* Or the same in bf16? */
+static bool oct__mm_is_bf16(const oct__compute *c, const oct__mat *w) {
+    return w->type == OCT__BF16 && c->k->mul_bf16 && !c->exact;
+}
 
 /* The same for one panel of a float type and one token, each piece of k a chain of its own. */
 static bool oct__mm_one_f(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int t, int task, size_t *work) {
@@ -5146,7 +5235,9 @@ static bool oct__mm_one_f(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
         const unsigned char *rows = oct__mm_rows(w, row, n_rows, k0, k1, s->rows, &row_bytes);
         float *to = k0 == 0 ? s->acc : sum;
         memset(to, 0, OCT__PANEL * sizeof *to);
-        k->one_f(w->type, rows, row_bytes, k1 - k0, acts->x + (size_t)t * (size_t)acts->cols + k0, &s->panel, to);
+        if (oct__mm_is_bf16(run->c, w))
+            k->one_bf16(rows, row_bytes, k1 - k0, acts->bf16 + (size_t)t * oct__pairs(acts->cols) + k0 / 2, &s->panel, to);
+        else k->one_f(w->type, rows, row_bytes, k1 - k0, acts->x + (size_t)t * (size_t)acts->cols + k0, &s->panel, to);
         if (k0) k->add(s->acc, sum, OCT__PANEL);
         oct__mm_went(&s->panel, k1 - k0);
     }
@@ -5154,13 +5245,23 @@ static bool oct__mm_one_f(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
     return false;
 }
 
+/* The sums of n_panels panels, and what gates make of them, to y. */
+static void oct__mm_float_out(const oct__mm_run *run, const oct__mm *job, const oct__mm_scratch *s, int row, int n_panels, int t0,
+                              int n) {
+    const size_t stride = (size_t)n_panels * OCT__PANEL;
+    for (int t = 0; job->gate && t < n; t++)
+        for (int i = 0; i < n_panels; i += 2) {
+            float *acc = s->acc + (size_t)t * stride, *gate = acc + i * OCT__PANEL;
+            run->c->k->silu_mul(acc + i / 2 * OCT__PANEL, gate, gate + OCT__PANEL, OCT__PANEL);
+        }
+    oct__mm_out(job, s->acc, stride, row, OCT__MIN(job->w->rows - row, oct__mm_first(job, 0, n_panels)), t0, n);
+}
 /* Up to OCT__PANELS panels in F32, tokens t0 .. t0 + n - 1, t0 a multiple of 12.  Two units at a time meet every panel. */
 static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int n_panels, int t0, int n,
                           int task, size_t *work) {
     const oct__mat *w = job->w;
     const oct__kernels *k = run->c->k;
     const oct__acts *acts = oct__mm_acts(run, job);
-    const int n_rows = OCT__MIN(w->rows - row, oct__mm_first(job, 0, n_panels));
     const int units = acts->packed ? n / OCT__UNIT : 0, rest = n - units * OCT__UNIT;
     const size_t piece = (size_t)OCT__K_FLOAT * OCT__PANEL, stride = (size_t)n_panels * OCT__PANEL, cols = (size_t)acts->cols;
     for (int k0 = 0; k0 < w->cols; k0 += OCT__K_FLOAT) {
@@ -5181,12 +5282,34 @@ static bool oct__mm_float(const oct__mm_run *run, const oct__mm *job, oct__mm_sc
             k->mul_f(s->f, piece, n_panels, k1 - k0, acts->x + (size_t)(t0 + n - rest) * cols + k0, cols, rest,
                      s->acc + (size_t)(n - rest) * stride, stride, mode);
     }
-    for (int t = 0; job->gate && t < n; t++)
-        for (int i = 0; i < n_panels; i += 2) {
-            float *acc = s->acc + (size_t)t * stride, *gate = acc + i * OCT__PANEL;
-            k->silu_mul(acc + i / 2 * OCT__PANEL, gate, gate + OCT__PANEL, OCT__PANEL);
+    oct__mm_float_out(run, job, s, row, n_panels, t0, n);
+    return false;
+}
+/* The same in bf16, one unit at a time. */
+static bool oct__mm_bf16(const oct__mm_run *run, const oct__mm *job, oct__mm_scratch *s, int row, int n_panels, int t0, int n,
+                         int task, size_t *work) {
+    const oct__mat *w = job->w;
+    const oct__kernels *k = run->c->k;
+    const oct__acts *acts = oct__mm_acts(run, job);
+    const size_t piece = (size_t)OCT__K_FLOAT / 2 * OCT__PANEL, stride = (size_t)n_panels * OCT__PANEL;
+    uint32_t *panels = (uint32_t *)(void *)s->f;                         /* [n_panels][K_FLOAT / 2, 16] */
+    for (int k0 = 0; k0 < w->cols; k0 += OCT__K_FLOAT) {
+        const int k1 = OCT__MIN(w->cols, k0 + OCT__K_FLOAT), mode = k0 == 0 ? OCT__MUL_SET : OCT__MUL_ADD;
+        if (oct__poll(run->c, task, work, (size_t)n * stride * (size_t)(k1 - k0))) return true;
+        for (int i = 0; i < n_panels; i++) {
+            size_t row_bytes;
+            const int first = oct__mm_first(job, row, i), have = OCT__MIN(w->rows - first, OCT__PANEL);
+            const unsigned char *rows = oct__mm_rows(oct__mm_mat(job, i), first, have, k0, k1, s->rows, &row_bytes);
+            k->unpack_bf16(rows, row_bytes, k1 - k0, &s->panel, panels + (size_t)i * piece);
+            oct__mm_went(&s->panel, k1 - k0);
         }
-    oct__mm_out(job, s->acc, stride, row, n_rows, t0, n);
+        for (int t = 0; t < n; t += OCT__UNIT) {
+            const int width = OCT__MIN(OCT__UNIT, n - t);
+            const uint32_t *x = acts->bf16 + (size_t)(t0 + t) * oct__pairs(acts->cols) + (size_t)(k0 / 2) * (size_t)width;
+            k->mul_bf16(panels, piece, n_panels, (int)oct__pairs(k1 - k0), x, width, s->acc + (size_t)t * stride, stride, mode);
+        }
+    }
+    oct__mm_float_out(run, job, s, row, n_panels, t0, n);
     return false;
 }
 static void oct__mm_task(void *arg, int task) {
@@ -5221,6 +5344,7 @@ static void oct__mm_task(void *arg, int task) {
                 if (int8 && n == 1 && !job->gate && oct__mm_has_one(run->c->k, job->w) ? oct__mm_one(run, job, &s, row, t, task, &work)
                     : int8 ? oct__mm_int8(run, job, &s, row, n_panels, t, n, task, &work)
                     : one_f ? oct__mm_one_f(run, job, &s, row, t, task, &work)
+                    : oct__mm_is_bf16(run->c, job->w) ? oct__mm_bf16(run, job, &s, row, n_panels, t, n, task, &work)
                            : oct__mm_float(run, job, &s, row, n_panels, t, n, task, &work)) return;
             }
             first += step;
@@ -5247,7 +5371,9 @@ static void oct__mm_start(oct__compute *c, const oct__mm *jobs, int n_jobs, oct_
         oct__acts *acts = oct__mm_acts(run, &run->jobs[j]);
         run->n_panels += oct__mm_panels(run->jobs[j].w);
         n_tok = OCT__MAX(n_tok, acts->n_tok);
-        if (acts->n_tok >= OCT__UNIT && !acts->packed && oct__mm_is_float(acts, run->jobs[j].w)) oct__acts_pack(c, acts);
+        const bool bf16 = oct__mm_is_bf16(c, run->jobs[j].w);
+        if (bf16 && !acts->rounded) oct__acts_round(c, acts);
+        if (acts->n_tok >= OCT__UNIT && !acts->packed && !bf16 && oct__mm_is_float(acts, run->jobs[j].w)) oct__acts_pack(c, acts);
     }
     /* a whole number of tiles: 48 is one of 4, 6, 8 and 12 */
     const int region = oct__region(c, n_tok) == n_tok ? n_tok : 48;
@@ -9053,12 +9179,13 @@ static oct__acts oct__acts_part(const oct__kernels *k, const oct__acts *acts, co
     part.n_tok = n;
     part.cols = cols;
     part.quantised = quantised && cols % 32 == 0;
-    part.packed = false;
+    part.packed = part.rounded = false;
     part.q += at * groups * (size_t)k->words;
     part.rest += at * groups * (size_t)k->words;
     part.list += at * groups;
     part.ends += at * (oct__pieces(cols) + 1);
     part.f += at * (size_t)cols;
+    part.bf16 += at * oct__pairs(cols);
     return part;
 }
 /* The numbers of a view's tile from its row t0 on: tokens, or what their gate and up come to. */
@@ -14293,11 +14420,17 @@ OCT_API oct_result oct_session_restore(oct_session *s, const void *src, size_t b
 #else
 #  define OCT__B(name)  OCT__K(name)
 #endif
+#if defined(OCT__ISA_BF16)
+#  define OCT__D(name)  OCT__CAT(name, OCT__ISA_BF16)     /* of the pass with the int8 kernels */
+#else
+#  define OCT__D(name)  OCT__K(name)
+#endif
 
 /* --- vocabulary ---------------------------------------------------------------
  * v_max(a, b) is a > b ? a : b, so that a NaN in b comes through; v_min likewise.
  * v_fma rounds once except in scalar.  vi_shr and vi_shl take constants, vi_shrv and
  * vi_shlv any count (32 gives 0), vi_dup a word (four bytes), vi_lut maps bytes 0 to 15.
+ * v_dot2 adds to each of c the products of two pairs of bf16; vi_pairs makes pairs of 2 VW numbers.
  * VC and VH are integer sums: gcc moves a VI about where its instructions want words. */
 #if defined(OCT__ISA_AVX512)
 #  define VW 16
@@ -14342,6 +14475,8 @@ typedef int32_t VC __attribute__((vector_size(64)));
 #  define vi_maddubs(u, s) _mm512_maddubs_epi16(u, s)
 #  define vi_madd16(a, b) _mm512_madd_epi16(a, b)
 #  define vi_add16(a, b)  _mm512_add_epi16(a, b)
+#  define v_dot2(c, a, b) _mm512_dpbf16_ps(c, (__m512bh)(a), (__m512bh)(b))
+#  define vi_pairs(p)     ((VI)_mm512_cvtne2ps_pbh(v_load((p) + VW), v_load(p)))
 #  if defined(OCT__ISA_DOT)
 #    define vi_dot(c, u, s) _mm512_dpbusd_epi32(c, u, s)
 #    if defined(OCTAVIUS_TEST_INTRINSICS)
@@ -14441,6 +14576,9 @@ typedef int32_t VC __attribute__((vector_size(32)));
 #  define vi_shrv(a, n)   vshlq_u32(a, vdupq_n_s32(-(n)))
 #  define vi_shlv(a, n)   vshlq_u32(a, vdupq_n_s32(n))
 #  define vi_lut(t, x)    vreinterpretq_u32_u8(vqtbl1q_u8(vld1q_u8((const unsigned char *)(t)), vreinterpretq_u8_u32(x)))
+#  define v_dot2(c, a, b) vbfdotq_f32(c, vreinterpretq_bf16_u32(a), vreinterpretq_bf16_u32(b))
+#  define v_dot2_lane(c, a, b, i) vbfdotq_laneq_f32(c, vreinterpretq_bf16_u32(a), vreinterpretq_bf16_u32(b), i)
+#  define vi_pairs(p)     vreinterpretq_u32_bf16(vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(v_load(p)), v_load((p) + VW)))
 #  if defined(OCT__ISA_I8MM)
 #    define OCT__TILE 12
 #    define OCT__STEP 6
@@ -14510,7 +14648,7 @@ typedef int16_t VH __attribute__((vector_size(4 * VW)));
 #  define OCT__WORDS OCT__Q_WORDS
 #endif
 /* AVX-512 without its dot product is rare, and takes AVX2's int8 kernels: one set less to compile. */
-#if defined(OCT__ISA_AVX512) && !defined(OCT__ISA_DOT)
+#if (defined(OCT__ISA_AVX512) && !defined(OCT__ISA_DOT)) || defined(OCT__ISA_BF16)
 #  define OCT__OWN_INT8 0
 #else
 #  define OCT__OWN_INT8 1
@@ -16029,10 +16167,12 @@ static void OCT__K(oct__from_s8)(const unsigned char *x, const float *d, int ste
  * 16 rows lie in a few vectors, one row in 128 bits of each; the token's sixteen bytes are repeated to meet them, and
  * four vectors of products are added into one with a row in each lane (oct__one_sums).  Integer sums are exact in
  * any order; the float sums then go as in oct__mul_tile, group after group. */
-#if !OCT__OWN_INT8 || (defined(OCT__ISA_AVX2) && defined(OCT__ISA_DOT))
-#  define OCT__MUL_ONE oct__mul_one_avx2
-#elif defined(OCT__ISA_I8MM)
+#if defined(OCT__ISA_I8MM)
 #  define OCT__MUL_ONE oct__mul_one_neon_dot
+#elif defined(OCT__ISA_BF16)
+#  define OCT__MUL_ONE OCT__D(oct__mul_one)
+#elif !OCT__OWN_INT8 || (defined(OCT__ISA_AVX2) && defined(OCT__ISA_DOT))
+#  define OCT__MUL_ONE oct__mul_one_avx2
 #elif VW > 1
 /* Where Q8_0 is multiplied as signed numbers, there is no zero point to take off. */
 #if defined(OCT__ISA_NEON) || OCT__X86_MADD
@@ -16289,6 +16429,118 @@ static void OCT__K(oct__mul_one)(int type, const unsigned char *rows, size_t row
 #  define OCT__MUL_ONE NULL
 #endif
 
+/* --- bf16: panels times tokens, two of k at once ------------------------------------------------
+ * As in F32 each output is one chain over k and all sums are named.  Weights are what the file holds, turned so that a pair
+ * of each row lies side by side; rows4 does that, to which a pair is a word as any other. */
+#if defined(OCT__ISA_BF16)
+/* Pair i of 16 rows of k numbers, where less than 16 bytes are left: y [16]. */
+static OCT__INLINE void OCT__K(oct__last_pair)(const unsigned char *rows, size_t row_bytes, int i, int k, uint32_t *y) {
+    for (int r = 0; r < OCT__PANEL; r++, rows += row_bytes)
+        y[r] = oct__u16(rows + 4 * i) | (2 * i + 1 < k ? (uint32_t)oct__u16(rows + 4 * i + 2) << 16 : 0);
+}
+static void OCT__K(oct__round_bf16)(const float *x, int k, uint32_t *pairs, size_t step) {
+    uint32_t words[VW];
+    int i = 0;
+    for (; i + 2 * VW <= k; i += 2 * VW) {
+        vi_store(words, vi_pairs(x + i));
+        for (int j = 0; j < VW; j++, pairs += step) *pairs = words[j];
+    }
+    for (; i < k; i += 2, pairs += step)
+        *pairs = oct__f32_to_bf16(x[i]) | (i + 1 < k ? (uint32_t)oct__f32_to_bf16(x[i + 1]) << 16 : 0);
+}
+static void OCT__K(oct__unpack_bf16)(const unsigned char *rows, size_t row_bytes, int k, const oct__panel *p, uint32_t *y) {
+    int i = 0;
+    for (; i + 8 <= k; i += 8, y += 4 * OCT__PANEL) {
+        if (i % 16 == 0) oct__ahead(p, i / 32, 1, i / 16 % 2);
+        for (int v = 0; v < OCT__PANEL; v += VW) {
+            const OCT__B(oct__v4) w = OCT__B(oct__rows4)(rows + (size_t)v * row_bytes + (size_t)(2 * i), row_bytes);
+            vi_store(y + v, w.a);
+            vi_store(y + OCT__PANEL + v, w.b);
+            vi_store(y + 2 * OCT__PANEL + v, w.c);
+            vi_store(y + 3 * OCT__PANEL + v, w.d);
+        }
+    }
+    for (; i < k; i += 2, y += OCT__PANEL) OCT__K(oct__last_pair)(rows, row_bytes, i / 2, k, y);
+}
+/* nv vectors of rows (w, u) by n tokens of a unit of `width`.  NEON takes one of four tokens' pairs by itself. */
+#define OCT__EACH_PAIR(X) X(0) if (n > 1) { X(1) } if (n > 2) { X(2) X(3) } \
+                          if (n > 4) { X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) }
+static OCT__INLINE void OCT__K(oct__mul_bf16_tile)(const int nv, const int n, const uint32_t *w, const uint32_t *u, int n_pairs,
+                                                   const uint32_t *x, int width, float *y, size_t ys, int mode) {
+    VF a0 = v_zero(), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0, a8 = a0, a9 = a0, a10 = a0, a11 = a0;
+    VF b0 = a0, b1 = a0, b2 = a0, b3 = a0, b4 = a0, b5 = a0, b6 = a0, b7 = a0, b8 = a0, b9 = a0, b10 = a0, b11 = a0;
+    for (int i = 0; i < n_pairs; i++, w += OCT__PANEL, u += OCT__PANEL, x += width) {
+        const VI wa = vi_load(w), wb = nv > 1 ? vi_load(u) : wa;
+#if defined(OCT__ISA_NEON)
+        const VI s[3] = { n < 4 ? wa : vi_load(x), n > 4 ? vi_load(x + 4) : wa, n > 4 ? vi_load(x + 8) : wa };
+#define OCT__Y(c, w, j) c = n < 4 ? v_dot2(c, w, vi_dup(x[j])) : v_dot2_lane(c, w, s[j / 4], j % 4)
+#else
+#define OCT__Y(c, w, j) c = v_dot2(c, w, vi_dup(x[j]))
+#endif
+#define OCT__X(j) OCT__Y(a##j, wa, j); if (nv > 1) OCT__Y(b##j, wb, j);
+        OCT__EACH_PAIR(OCT__X)
+#undef OCT__X
+#undef OCT__Y
+    }
+    if (mode == OCT__MUL_ADD) {
+#define OCT__X(j) a##j = v_add(v_load(y + j * ys), a##j); if (nv > 1) b##j = v_add(v_load(y + j * ys + VW), b##j);
+        OCT__EACH_PAIR(OCT__X)
+#undef OCT__X
+    }
+#define OCT__X(j) v_store(y + j * ys, a##j); if (nv > 1) v_store(y + j * ys + VW, b##j);
+    OCT__EACH_PAIR(OCT__X)
+#undef OCT__X
+}
+static OCT__INLINE void OCT__K(oct__mul_bf16_rows)(const int nv, const uint32_t *w, const uint32_t *u, int n_pairs,
+                                                   const uint32_t *x, int n, float *y, size_t ys, int mode) {
+    int t = 0;
+    if (n == OCT__UNIT) {
+        OCT__K(oct__mul_bf16_tile)(nv, OCT__UNIT, w, u, n_pairs, x, n, y, ys, mode);
+        return;
+    }
+    for (; t + 4 <= n; t += 4) OCT__K(oct__mul_bf16_tile)(nv, 4, w, u, n_pairs, x + t, n, y + (size_t)t * ys, ys, mode);
+    for (; t + 2 <= n; t += 2) OCT__K(oct__mul_bf16_tile)(nv, 2, w, u, n_pairs, x + t, n, y + (size_t)t * ys, ys, mode);
+    if (t < n) OCT__K(oct__mul_bf16_tile)(nv, 1, w, u, n_pairs, x + t, n, y + (size_t)t * ys, ys, mode);
+}
+static void OCT__K(oct__mul_bf16)(const uint32_t *w, size_t ws, int n_panels, int n_pairs, const uint32_t *x, int n,
+                                  float *y, size_t ys, int mode) {
+    enum { PER = OCT__PANEL / VW };
+    int i = 0;
+#define OCT__X(i) (w + (size_t)((i) / PER) * ws + (i) % PER * VW)
+    for (; i + 2 <= n_panels * PER; i += 2, y += 2 * VW)
+        OCT__K(oct__mul_bf16_rows)(2, OCT__X(i), OCT__X(i + 1), n_pairs, x, n, y, ys, mode);
+    if (i < n_panels * PER) OCT__K(oct__mul_bf16_rows)(1, OCT__X(i), OCT__X(i), n_pairs, x, n, y, ys, mode);
+#undef OCT__X
+}
+/* One token: nv vectors of rows, from the file into the sums. */
+static OCT__INLINE void OCT__K(oct__one_bf16_rows)(const int nv, const unsigned char *rows, size_t row_bytes, int k,
+                                                   const uint32_t *x, const oct__panel *p, float *y) {
+    VF a = v_load(y), b = nv > 1 ? v_load(y + VW) : a;
+    for (int i = 0; i + 8 <= k; i += 8, x += 4) {
+        const unsigned char *from = rows + (size_t)(2 * i);
+        if (p && i % 16 == 0) oct__ahead(p, i / 32, 1, i / 16 % 2);
+        const OCT__B(oct__v4) w = OCT__B(oct__rows4)(from, row_bytes);
+        const OCT__B(oct__v4) u = nv > 1 ? OCT__B(oct__rows4)(from + VW * row_bytes, row_bytes) : w;
+#define OCT__X(n, j) { const VI s = vi_dup(x[j]); a = v_dot2(a, w.n, s); if (nv > 1) b = v_dot2(b, u.n, s); }
+        OCT__X(a, 0) OCT__X(b, 1) OCT__X(c, 2) OCT__X(d, 3)
+#undef OCT__X
+    }
+    v_store(y, a);
+    if (nv > 1) v_store(y + VW, b);
+}
+static void OCT__K(oct__one_bf16)(const unsigned char *rows, size_t row_bytes, int k, const uint32_t *x, const oct__panel *p,
+                                  float *y) {
+    enum { NV = OCT__PANEL / VW > 1 ? 2 : 1 };
+    for (int v = 0; v < OCT__PANEL; v += NV * VW)
+        OCT__K(oct__one_bf16_rows)(NV, rows + (size_t)v * row_bytes, row_bytes, k, x, v == 0 ? p : NULL, y + v);
+    for (int i = k / 8 * 4; 2 * i < k; i++) {
+        uint32_t w[OCT__PANEL];
+        OCT__K(oct__last_pair)(rows, row_bytes, i, k, w);
+        for (int v = 0; v < OCT__PANEL; v += VW) v_store(y + v, v_dot2(v_load(y + v), vi_load(w + v), vi_dup(x[i])));
+    }
+}
+#endif
+
 static const oct__kernels OCT__K(oct__table) = {
     OCT__STR(OCT__ISA),
 #if defined(OCT__ISA_AVX512)
@@ -16303,15 +16555,20 @@ static const oct__kernels OCT__K(oct__table) = {
     OCT__WORDS,
 #if OCT__X86_MADD && OCT__OWN_INT8
     OCT__TILE, OCT__K(oct__unpack_wide), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul),
-#elif OCT__OWN_INT8
-    OCT__TILE, OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__K(oct__mul),
+#elif OCT__OWN_INT8 || defined(OCT__ISA_BF16)
+    OCT__TILE, OCT__B(oct__unpack), OCT__B(oct__unpack_f), OCT__B(oct__quantise), OCT__D(oct__mul),
 #else
     6 /* AVX2's */, oct__unpack_wide_avx2, OCT__B(oct__unpack_f), OCT__B(oct__quantise), oct__mul_avx2,
 #endif
     OCT__MUL_ONE, OCT__B(oct__one_f), OCT__B(oct__mul_f),
     OCT__B(oct__pack_f), OCT__B(oct__mul_units),
     OCT__B(oct__att_mul), OCT__B(oct__softmax), OCT__B(oct__join), OCT__B(oct__scale), OCT__B(oct__norm), OCT__B(oct__silu_mul), OCT__B(oct__gelu),
-    OCT__B(oct__add), OCT__B(oct__to_f16), OCT__B(oct__from_f16), OCT__B(oct__from_s8), OCT__B(oct__expv)
+    OCT__B(oct__add), OCT__B(oct__to_f16), OCT__B(oct__from_f16), OCT__B(oct__from_s8), OCT__B(oct__expv),
+#if defined(OCT__ISA_BF16)
+    OCT__K(oct__round_bf16), OCT__K(oct__unpack_bf16), OCT__K(oct__mul_bf16), OCT__K(oct__one_bf16)
+#else
+    NULL, NULL, NULL, NULL
+#endif
 };
 
 /* The next pass defines all of this again. */
@@ -16357,6 +16614,9 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef vi_maddubs
 #undef vi_madd16
 #undef vi_add16
+#undef v_dot2
+#undef v_dot2_lane
+#undef vi_pairs
 #undef vi_dot
 #undef vi_dot_at
 #undef OCT__TILE
@@ -16374,6 +16634,7 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef v_times
 #undef OCT__EACH_TOKEN
 #undef OCT__EACH_COLUMN
+#undef OCT__EACH_PAIR
 #undef OCT__VECTORS
 #undef OCT__COLUMNS
 #undef OCT__MUL_ONE
@@ -16381,11 +16642,13 @@ static const oct__kernels OCT__K(oct__table) = {
 #undef OCT__CAT
 #undef OCT__K
 #undef OCT__B
+#undef OCT__D
 #undef OCT__ISA_AVX2
 #undef OCT__ISA_AVX512
 #undef OCT__ISA_NEON
 #undef OCT__ISA_DOT
 #undef OCT__ISA_I8MM
+#undef OCT__ISA_BF16
 #undef OCT__ISA
 #endif /* OCT__ISA */
 /* ==========================================================================

@@ -234,7 +234,7 @@ static const option options[] = {
     { INT, "-t --threads", &set.threads, "N", "threads, where built with OpenMP", 0, 256, NULL },
     { TEXT, "--isa", &set.isa, "X", "kernels: auto, scalar, avx2, avx512 or neon", 0, 0, NULL },
     { TEXT, "--kv", &set.kv, "X", "type of the KV cache: f16, f32 or q8_0", 0, 0, NULL },
-    { FLAG, "--exact", &set.exact, NULL, "F32 activations with quantised weights: slower, nearer to the original", 0, 0, NULL },
+    { FLAG, "--exact", &set.exact, NULL, "F32 activations with quantised weights and BF16: slower, nearer to the original", 0, 0, NULL },
     { TITLE, "Output", NULL, NULL, NULL, 0, 0, NULL },
     { FLAG, "--json", &set.json, NULL, "one JSON object instead of text", 0, 0, NULL },
     { FLAG, "--stats", &set.stats, NULL, "times, tokens/s and the seed, to stderr", 0, 0, NULL },

@@ -124,7 +124,7 @@ aarch64)
     mkdir -p "$out/aarch64"
     # shellcheck disable=SC2086
     $cc -std=c11 -Wstrict-prototypes $warn -O2 -static -DTEST_MODELS -I. tests/test_kernels_main.c -o "$out/aarch64/unit" -lm -lpthread || exit 1
-    QUICK=1 exec qemu-aarch64 "$out/aarch64/unit" quant. kernels. model.deterministic_llama model.deterministic_q model.deterministic_moe_q8_0 ;;
+    QUICK=1 exec qemu-aarch64 "$out/aarch64/unit" quant. kernels. model.deterministic_llama model.deterministic_q model.deterministic_moe_q8_0 model.deterministic_pairs ;;
 simde)                                  # every x86 table, whatever this CPU has
     [ -e /usr/include/simde/x86/avx512.h ] || skip 'no SIMDe (libsimde-dev)'
     need gcc

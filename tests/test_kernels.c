@@ -369,12 +369,12 @@ static int kt_abort(void *user) {
 }
 TEST(kernels, bits_do_not_depend_on_threads_or_chunks) {
     static const struct { int type, cols; bool exact; } cases[] = {
-        { OCT__F32, 300, true }, { OCT__Q8_0, 544, false }, { OCT__Q4_K, 256, false }, { OCT__Q6_K, 256, true },
+        { OCT__F32, 300, true }, { OCT__Q8_0, 544, false }, { OCT__Q4_K, 256, false }, { OCT__Q6_K, 256, true }, { OCT__BF16, 301, false },
     };
     static const int threads[] = { 1, 2, 3, 8 };
     const oct__kernels *k;
     for (int i = 0; (k = kt_table(i)) != NULL; i++)
-        for (int j = 0; j < 4; j++) {
+        for (int j = 0; j < 5; j++) {
             kt_case t = kt_make(cases[j].type, 34, cases[j].cols, 61);
             const size_t n = 37 * 61;
             float *want = kt_floats(n, 0), *y = kt_floats(n, 0);
@@ -430,17 +430,18 @@ TEST(kernels, many_tokens) {
 /* Several matrices in one region, with and without bias, of different types. */
 TEST(kernels, jobs_share_a_region) {
     const oct__kernels *k;
-    kt_case t[3];
+    kt_case t[4];
     t[0] = kt_make(OCT__Q4_0, 40, 256, 5);
     t[1] = kt_make(OCT__F32, 3, 256, 5);
     t[2] = kt_make(OCT__Q6_K, 33, 256, 5);
+    t[3] = kt_make(OCT__BF16, 20, 256, 5);
     for (int i = 0; (k = kt_table(i)) != NULL; i++) {
         oct__compute c = kt_compute(k, 3, kt_parallel, 64);
         void *memory;
         oct__acts acts = kt_acts(5, 256, &memory);
-        oct__mm jobs[3];
-        float *y[3], *want = kt_floats(43 * 5, 0);
-        for (int j = 0; j < 3; j++) {
+        oct__mm jobs[4];
+        float *y[4], *want = kt_floats(43 * 5, 0);
+        for (int j = 0; j < 4; j++) {
             y[j] = kt_floats(43 * 5, 0);
             jobs[j].w = &t[j].w;
             jobs[j].gate = NULL;
@@ -449,8 +450,8 @@ TEST(kernels, jobs_share_a_region) {
             jobs[j].y_stride = (size_t)t[j].w.rows + 3;
         }
         oct__acts_set(&c, &acts, t[0].x, 5, 256, true);
-        oct__matmul(&c, jobs, 3, &acts);
-        for (int j = 0; j < 3; j++) {
+        oct__matmul(&c, jobs, 4, &acts);
+        for (int j = 0; j < 4; j++) {
             const float *x = t[j].x;
             t[j].x = t[0].x;
             kt_run(&c, &t[j], false, 5, want);
@@ -467,7 +468,60 @@ TEST(kernels, jobs_share_a_region) {
         free(memory);
         free(c.scratch);
     }
-    for (int j = 0; j < 3; j++) kt_drop(&t[j]);
+    for (int j = 0; j < 4; j++) kt_drop(&t[j]);
+}
+/* To the nearest number of 8 bits, ties to even. */
+static double kt_bf16(double x) {
+    int e;
+    const double m = frexp(x, &e);
+    return ldexp(nearbyint(ldexp(m, 8)), e - 8);
+}
+/* BF16 weights in tables that have a dot product for them: sums of products with activations in bf16, each of at most as many
+ * roundings as an fma's, and near the sums of F32 activations, which `exact` still gives. */
+static void kt_matmul_bf16(const oct__kernels *k, int rows, int cols, int n_tok) {
+    kt_case t = kt_make(OCT__BF16, rows, cols, n_tok);
+    const size_t stride = (size_t)rows + 3, n = stride * (size_t)n_tok;
+    float *y = kt_floats(n, 0), *exact = kt_floats(n, 0), *w = kt_floats((size_t)cols, 0);
+    oct__compute c = kt_compute(k, 1, NULL, 64);
+    double worst = 0, rounded = 0, cosine = 1;
+    int margin = 0;
+    kt_run(&c, &t, true, n_tok, exact);
+    kt_run(&c, &t, false, n_tok, y);
+    for (int i = 0; i < n_tok; i++) {
+        double xy = 0, xx = 0, yy = 0;
+        for (int r = 0; r < rows; r++) {
+            const double got = (double)y[(size_t)i * stride + (size_t)r], full = t.exact[i * rows + r];
+            double sum = (double)t.bias[r];
+            oct__dequant_row(OCT__BF16, t.w.data + (size_t)r * t.w.row_bytes, w, cols);
+            for (int j = 0; j < cols; j++) sum += (double)w[j] * kt_bf16((double)t.x[i * cols + j]);
+            worst = fmax(worst, fabs(got - sum) / t.size[i * rows + r]);
+            rounded = fmax(rounded, fabs(got - full) / t.size[i * rows + r]);
+            xy += got * full;
+            xx += got * got;
+            yy += full * full;
+        }
+        cosine = fmin(cosine, xy / sqrt(xx * yy));
+        for (int r = rows; r < rows + 3; r++) margin += y[(size_t)i * stride + (size_t)r] != 7.0f;
+    }
+    CHECK_INT(margin, 0);
+    if (!CHECK(worst <= (OCT__MIN(cols, 256) + cols / 256 + 4) * 0x1p-24))
+        printf("     %s, rows %d, cols %d, tokens %d: off by %g\n", k->name, rows, cols, n_tok, worst);
+    CHECK_NEAR(rounded, 0, 0x1p-8);
+    CHECK(cosine >= 0.9999);
+    CHECK(memcmp(y, exact, n * sizeof *y) != 0);
+    free(c.scratch);
+    free(w);
+    free(exact);
+    free(y);
+    kt_drop(&t);
+}
+TEST(kernels, matmul_bf16) {
+    static const int shape[][3] = { { 1, 1, 1 }, { 5, 3, 2 }, { 16, 8, 7 }, { 17, 171, 8 }, { 33, 301, 19 }, { 40, 1500, 1 }, { 70, 257, 49 }, { 64, 512, 12 } };
+    const oct__kernels *k;
+    int n = 0;
+    for (int i = 0; (k = kt_table(i)) != NULL; i++)
+        for (size_t j = 0; j < sizeof shape / sizeof *shape && k->mul_bf16; j++, n++) kt_matmul_bf16(k, shape[j][0], shape[j][1], shape[j][2]);
+    if (n == 0) SKIP("no kernels for bf16 run here");
 }
 /* A gate beside a matrix: the bits of the two apart, and of silu and the product after them. */
 static void kt_gated(const oct__kernels *k, const kt_case *gate, const kt_case *up, int n_threads) {

@@ -86,6 +86,7 @@ static void model_desc(oct_session_desc *d, const model_way *way, int n_ctx) {
     for (int i = 0; test_isa() && i < 4; i++)
         if (strcmp(test_isa(), isas[i]) == 0 && oct_isa_available((oct_isa)(OCT_ISA_SCALAR + i))) d->isa = (oct_isa)(OCT_ISA_SCALAR + i);
 }
+static const oct__kernels *model_kernels;            /* instead of those that the description asks for; NULL: those */
 static oct_session *model_session(const model_kit *k, const model_way *way, int n_ctx) {
     oct_session_desc d;
     oct_session     *s = NULL;
@@ -93,6 +94,7 @@ static oct_session *model_session(const model_kit *k, const model_way *way, int 
     memset(&err, 0, sizeof err);
     model_desc(&d, way, n_ctx);
     if (!CHECK_INT(oct_session_open(&s, k->m, &d, &err), OCT_OK)) CHECK_STR(err.message, "");
+    if (s && model_kernels) s->compute.k = model_kernels;
     return s;
 }
 /* Takes in ids [from, to) and appends the logits after them, then of n_steps greedy steps: out [1 + n_steps, n_vocab]. */
@@ -173,6 +175,37 @@ TEST(model, deterministic_q4_k) { model_deterministic("tiny-llama", SYNTH_Q4_K, 
 TEST(model, deterministic_q4_k_exact) { model_deterministic("tiny-qwen2", SYNTH_Q4_K, 1, OCT_KV_F16); }
 TEST(model, deterministic_q2_k) { model_deterministic("tiny-phi2", 10, 0, OCT_KV_F16); }
 TEST(model, deterministic_bf16) { model_deterministic("tiny-stablelm", 30, 0, OCT_KV_F16); }
+/* The same of kernels that round activations to bf16, which are not the first choice everywhere; and near those that do not. */
+static void model_bf16(const char *name) {
+    const model_way exact = { 256, 1, 0, 1, OCT_KV_F16 };
+    const size_t    n = (size_t)(1 + MODEL_STEPS) * MODEL_VOCAB;
+    int             tables = 0;
+    for (int i = 0; oct__kernels_list(i); i++) {
+        double    xy = 0, xx = 0, yy = 0;
+        model_kit k;
+        if (!oct__kernels_list(i)->mul_bf16) continue;
+        tables++;
+        model_kernels = oct__kernels_list(i);
+        memset(model_want, 0, sizeof model_want);
+        memset(model_got, 0, sizeof model_got);
+        model_deterministic(name, OCT__BF16, 0, OCT_KV_F16);
+        oct_session *s = model_open(&k, synth_find(name), OCT__BF16) ? model_session(&k, &exact, 128) : NULL;
+        if (s) CHECK(model_run(s, &k, 0, MODEL_IDS, MODEL_STEPS, model_got));
+        for (size_t j = 0; j < n; j++) {
+            xy += (double)model_want[j] * (double)model_got[j];
+            xx += (double)model_want[j] * (double)model_want[j];
+            yy += (double)model_got[j] * (double)model_got[j];
+        }
+        CHECK(memcmp(model_want, model_got, sizeof model_got) != 0);
+        if (!CHECK(xy / sqrt(xx * yy) > 0.9999)) printf("     %s: 1 - cosine %g\n", name, 1 - xy / sqrt(xx * yy));
+        oct_session_close(s);
+        model_close(&k);
+        model_kernels = NULL;
+    }
+    if (tables == 0) SKIP("no kernels for bf16 run here");
+}
+TEST(model, deterministic_pairs) { model_bf16("tiny-stablelm"); }
+TEST(model, deterministic_pairs_moe) { model_bf16("tiny-moe-llama"); }
 TEST(model, deterministic_moe_f32) { model_deterministic("tiny-moe-llama", SYNTH_F32, 0, OCT_KV_F16); }
 TEST(model, deterministic_moe_q8_0) { model_deterministic("tiny-moe-llama", SYNTH_Q8_0, 0, OCT_KV_F16); }
 TEST(model, deterministic_moe_q4_k) { model_deterministic("tiny-moe-llama", SYNTH_Q4_K, 0, OCT_KV_F32); }

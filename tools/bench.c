@@ -1,6 +1,6 @@
 /* octavius-bench - what this machine can do, and how much of it octavius.h gets.
  *
- *     octavius-bench [FILE] [--threads N] [--isa scalar|avx2|avx512|neon] [--only NAME-PART] [--json]
+ *     octavius-bench [FILE] [--threads N] [--isa scalar|avx2|avx512|neon|TABLE] [--only NAME-PART] [--json]
  *
  * First the machine's own limits, by one thread and by all: fused multiply-adds, int8 and bf16 dot products by the best
  * instruction of the kernels in use, streaming reads.  Then the library.  Without a FILE: bare matrix products by shape and
@@ -8,7 +8,8 @@
  * of a file with a picture encoder (an mmproj file has nothing else): encoding a picture, projector included.
  * Every figure is the median of several tries, with the smallest and the largest; a share is of the limit that binds, as
  * it was in the same seconds: arithmetic for prompts (int8 where weights are quantised, else multiply-adds), reading for
- * decode, over the same mapped file.  --only matmul, --only "matmul 1x", --only q4_k, --only decode: just those.
+ * decode, over the same mapped file.  --only matmul, --only "matmul 1x", --only q4_k, --only decode: just those.  --isa takes
+ * the best kernels of a family, or those of the name that the heading shows: avx512_bf16, where avx512_vnni is better.
  * Takes about a minute.  Close other programs first.
  *
  * --serve FILE waits for orders on stdin instead: tools/race.py has this program and llama.cpp run by turns.
@@ -177,6 +178,27 @@ __attribute__((target("avx512f,avx512bf16"))) static double peak_bf16_avx512(lon
     return 12.0 * 64.0 * (double)rounds;
 }
 #elif defined(__aarch64__)
+#  if OCT__ARM_BF16
+__attribute__((target("arch=armv8.2-a+bf16"))) static double peak_bf16_neon(long rounds) {
+    uint16x8_t   half = vdupq_n_u16(0x3F00);
+    HIDE_W(half);                                            /* gcc 12 takes a constant for one of IEEE's half floats */
+    bfloat16x8_t a = vreinterpretq_bf16_u16(half), b = a;
+#define M(i) float32x4_t c##i = vdupq_n_f32(i);
+    CHAINS(M)
+#undef M
+    for (long r = 0; r < rounds; r++) {
+        HIDE_W(a);
+        HIDE_W(b);
+#define M(i) c##i = vbfdotq_f32(c##i, a, b);
+        CHAINS(M)
+#undef M
+    }
+#define M(i) HIDE_W(c##i);
+    CHAINS(M)
+#undef M
+    return 12.0 * 16.0 * (double)rounds;
+}
+#  endif
 static double peak_fma_neon(long rounds) {
     float32x4_t a = vdupq_n_f32(0.5f), b = vdupq_n_f32(0.25f);
 #define M(i) float32x4_t c##i = vdupq_n_f32((float)i);
@@ -269,7 +291,10 @@ static void peaks_of(const char *isa, peak_fn *fma, peak_fn *int8, peak_fn *bf16
         *fma = peak_fma_neon;
         *int8 = strcmp(isa, "neon_dot") == 0 ? peak_int8_dot : peak_int8_neon;
 #  if OCT__ARM_I8MM
-        if (strcmp(isa, "neon_i8mm") == 0) *int8 = peak_int8_i8mm;
+        if (strcmp(isa, "neon_i8mm") == 0 || strcmp(isa, "neon_bf16") == 0) *int8 = peak_int8_i8mm;
+#  endif
+#  if OCT__ARM_BF16
+        if (strcmp(isa, "neon_bf16") == 0) *bf16 = peak_bf16_neon;
 #  endif
     }
 #else
@@ -697,10 +722,10 @@ static int products_of(bench *b, const char *const *types, int n_types, int n_to
     return bad;
 }
 static int products(bench *b) {
-    static const char *const types[] = { "q8_0", "q4_0", "q4_k", "q5_k", "q6_k", "f16", "bf16", "f32" }, *const f32[] = { "f32" };
+    static const char *const types[] = { "q8_0", "q4_0", "q4_k", "q5_k", "q6_k", "f16", "bf16", "f32" }, *const floats[] = { "bf16", "f32" };
     const int n = b->n_prompt;
     if (products_of(b, types, 8, n, 2048, 2048, 4) || products_of(b, types, 8, n, 2048, 5632, 6) || products_of(b, types, 8, n, 5632, 2048, 6) ||
-        products_of(b, f32, 1, n + n / 8 + 1, 1024, 1024, 1) || products_of(b, f32, 1, n + n / 8 + 1, 1024, 4096, 1))
+        products_of(b, floats, 2, n + n / 8 + 1, 1024, 1024, 2) || products_of(b, floats, 2, n + n / 8 + 1, 1024, 4096, 2))
         return 1;
     for (int i = 0; i < 8; i++)                              /* one by one: each takes 256 MiB */
         if (products_of(b, types + i, 1, 1, 2048, 5632, 1) || products_of(b, types + i, 1, 1, 5632, 2048, 1)) return 1;
@@ -856,6 +881,7 @@ static int model_open(bench *b, subject *u, int n_ctx) {
     if (oct_model_open(&u->m, u->path, NULL, &b->err)) return 1;
     if (d.n_ctx == 0) d.n_ctx = OCT__MIN(u->m->net.n_ctx_train, 4096);
     if (oct_session_open(&u->s, u->m, &d, &b->err)) return 1;
+    u->s->compute.k = b->k;
     model_cost(b, u);
     model_ids(u);
     return 0;
@@ -1254,7 +1280,7 @@ static void print_json(const bench *b) {
 
 /* --- the command line --------------------------------------------------------------------------------------------- */
 
-#define USAGE "usage: octavius-bench [FILE] [--threads N] [--isa scalar|avx2|avx512|neon] [--only NAME-PART] [--json]\n"
+#define USAGE "usage: octavius-bench [FILE] [--threads N] [--isa scalar|avx2|avx512|neon|TABLE] [--only NAME-PART] [--json]\n"
 
 static int usage(const char *why, const char *what) {
     fprintf(stderr, "octavius-bench: %s%s\n" USAGE, why, what);
@@ -1273,6 +1299,9 @@ static int option(bench *b, const char *name, const char *value) {
     }
     for (int k = 0; k < 4; k++)
         if (strcmp(value, names[k]) == 0) b->isa = (oct_isa)(OCT_ISA_SCALAR + k);
+    for (int k = 0; b->isa == OCT_ISA_AUTO && oct__kernels_list(k); k++)
+        if (strcmp(value, oct__kernels_list(k)->name) == 0) b->k = oct__kernels_list(k);
+    if (b->k) return 0;
     if (b->isa == OCT_ISA_AUTO) return usage("unknown instruction set: ", value);
     return oct_isa_available(b->isa) ? 0 : usage("this machine or build lacks ", value);
 }
@@ -1301,7 +1330,7 @@ int main(int argc, char **argv) {
         }
     const int rc = arguments(&b, argc, argv, &path);
     if (rc) return rc;
-    b.k = oct__kernels_pick(b.isa);
+    if (!b.k) b.k = oct__kernels_pick(b.isa);
     if (b.threads == 0) b.threads = OCT__MIN(oct__threads_default(NULL), (int)MAX_THREADS);
     b.pool.n_threads = b.threads;
     b.n_prompt = b.k->isa == OCT_ISA_SCALAR ? 32 : 512;

@@ -37,7 +37,7 @@ static const char help_text[] =
     "  --chunk N        feed N ids at a time\n"
     "  --isa X          scalar, avx2, avx512 or neon; default: the best there is\n"
     "  --kv T           f32, f16 or q8_0; default: f16, with dump f32\n"
-    "  --exact          F32 activations with quantised weights; dump always does\n"
+    "  --exact          F32 activations with quantised weights and BF16; dump always does\n"
     "  -p TEXT          a user's turn, rendered in the file's prompt style; --raw, --prompt-style and -sys change that\n"
     "  --image F        a picture before the text; may be repeated\n"
     "  --mmproj F       the image encoder, where the model's file holds none\n"

@@ -1,4 +1,4 @@
-/* x86 intrinsics in plain C, by SIMDe, so that the AVX2, AVX-512 and VNNI tables are tested on CPUs and machines that
+/* x86 intrinsics in plain C, by SIMDe, so that the AVX2, AVX-512, VNNI and bf16 tables are tested on CPUs and machines that
  * lack them:  -DOCTAVIUS_TEST_INTRINSICS='"tests/simd/simde.h"'  replaces the compiler's header and its target attributes
  * (octavius.h, chapter 5).  Compile without -march.  Below stands what SIMDe 0.7.4 does not have. */
 #ifndef OCTAVIUS_TEST_SIMDE_H
@@ -115,6 +115,36 @@ static inline __m512 test_fmadd512(__m512 a, __m512 b, __m512 c) {
     memcpy(&r, z, sizeof z);
     return r;
 }
+/* The sum of an odd pair's product and c, then of the even one's: each rounded. */
+static inline __m512 test_dpbf16(__m512 c, __m512i a, __m512i b) {
+    uint32_t x[16], y[16];
+    float z[16];
+    __m512 r;
+    memcpy(x, &a, sizeof x);
+    memcpy(y, &b, sizeof y);
+    memcpy(z, &c, sizeof z);
+    for (int i = 0; i < 16; i++)
+        for (int half = 1; half >= 0; half--) {
+            const uint32_t u = half ? x[i] & 0xFFFF0000u : x[i] << 16, v = half ? y[i] & 0xFFFF0000u : y[i] << 16;
+            float p, q;
+            memcpy(&p, &u, sizeof p);
+            memcpy(&q, &v, sizeof q);
+            z[i] = __builtin_fmaf(p, q, z[i]);
+        }
+    memcpy(&r, z, sizeof r);
+    return r;
+}
+static uint16_t oct__f32_to_bf16(float x);
+static inline __m512i test_cvtne2ps_pbh(__m512 a, __m512 b) {
+    float x[32];
+    uint16_t y[32];
+    __m512i r;
+    memcpy(x, &b, sizeof b);
+    memcpy(x + 16, &a, sizeof a);
+    for (int i = 0; i < 32; i++) y[i] = oct__f32_to_bf16(x[i]);
+    memcpy(&r, y, sizeof r);
+    return r;
+}
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtepi32_epi8
@@ -125,6 +155,8 @@ static inline __m512 test_fmadd512(__m512 a, __m512 b, __m512 c) {
 #undef _mm256_fmadd_ps
 #undef _mm512_fmadd_ps
 #undef _mm256_dpbusd_avx_epi32
+#undef _mm512_dpbf16_ps
+#undef _mm512_cvtne2ps_pbh
 #undef _mm512_madd_epi16                      /* its alias is that of the masked one */
 #define _mm512_cvtepi32_ps(a)            test_cvtepi32_ps(a)
 #define _mm512_cvtepi8_epi32(a)          test_cvtepi8_epi32(a)
@@ -135,6 +167,8 @@ static inline __m512 test_fmadd512(__m512 a, __m512 b, __m512 c) {
 #define _mm256_cvtps_ph(a, mode)         test_cvtps_ph256(a)
 #define _mm256_fmadd_ps(a, b, c)         test_fmadd256(a, b, c)
 #define _mm512_fmadd_ps(a, b, c)         test_fmadd512(a, b, c)
+#define _mm512_dpbf16_ps(c, a, b)        test_dpbf16(c, (__m512i)(a), (__m512i)(b))
+#define _mm512_cvtne2ps_pbh(a, b)        test_cvtne2ps_pbh(a, b)
 #define _mm512_madd_epi16(a, b)          simde_mm512_madd_epi16(a, b)
 #define _mm256_dpbusd_avx_epi32(c, u, s) _mm256_dpbusd_epi32(c, u, s)
 #endif
