@@ -5127,9 +5127,11 @@ static void oct__mm_out_ahead(const oct__mm *job, int row, int t0, int n) {
 }
 /* n_rows outputs of n tokens: out of acc [n, 16 * n_panels] into y, with the bias. */
 static void oct__mm_out(const oct__mm *job, const float *acc, size_t acc_stride, int row, int n_rows, int t0, int n) {
+    const int ahead = n > OCT__TILE_MAX ? 8 : n;           /* a tile's are already asked for */
     for (int t = 0; t < n; t++) {
         float *y = job->y + (size_t)(t0 + t) * job->y_stride + row;
         const float *a = acc + (size_t)t * acc_stride;
+        for (int r = 0; r < n_rows && t + ahead < n; r += OCT__PANEL) __builtin_prefetch(y + (size_t)ahead * job->y_stride + r, 1);
         if (!job->bias && n_rows == OCT__PANEL) memcpy(y, a, OCT__PANEL * sizeof *y);
         else if (!job->bias) memcpy(y, a, (size_t)n_rows * sizeof *y);
         else for (int r = 0; r < n_rows; r++) y[r] = a[r] + job->bias[row + r];
