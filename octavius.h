@@ -1590,13 +1590,17 @@ static int oct__cpu_avx512_bf16(void) { return oct__cpu_avx512_vnni() && __built
 static int oct__cpu_amd(void) { return __builtin_cpu_is("amd") != 0; }
 #endif
 #if OCT__ARM_DOT
+/* A bit of AT_HWCAP or AT_HWCAP2; elsewhere only what the whole file is compiled for is known to be there. */
+#  if defined(__linux__)
+#    define OCT__HWCAP(which, bit) ((getauxval(which) >> (bit) & 1) != 0)
+#  else
+#    define OCT__HWCAP(which, bit) 0
+#  endif
 static int oct__cpu_neon_dot(void) {
 #  if defined(__ARM_FEATURE_DOTPROD)
     return 1;
-#  elif defined(__linux__)
-    return (getauxval(AT_HWCAP) >> 20 & 1) != 0;          /* HWCAP_ASIMDDP */
 #  else
-    return 0;
+    return OCT__HWCAP(AT_HWCAP, 20);                       /* HWCAP_ASIMDDP */
 #  endif
 }
 #endif
@@ -1604,10 +1608,8 @@ static int oct__cpu_neon_dot(void) {
 static int oct__cpu_neon_i8mm(void) {
 #  if defined(__ARM_FEATURE_MATMUL_INT8)
     return oct__cpu_neon_dot();
-#  elif defined(__linux__)
-    return oct__cpu_neon_dot() && (getauxval(AT_HWCAP2) >> 13 & 1) != 0;      /* HWCAP2_I8MM */
 #  else
-    return 0;
+    return oct__cpu_neon_dot() && OCT__HWCAP(AT_HWCAP2, 13);         /* HWCAP2_I8MM */
 #  endif
 }
 #endif
@@ -1615,10 +1617,8 @@ static int oct__cpu_neon_i8mm(void) {
 static int oct__cpu_neon_bf16(void) {
 #  if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
     return oct__cpu_neon_i8mm();
-#  elif defined(__linux__)
-    return oct__cpu_neon_i8mm() && (getauxval(AT_HWCAP2) >> 14 & 1) != 0;          /* HWCAP2_BF16 */
 #  else
-    return 0;
+    return oct__cpu_neon_i8mm() && OCT__HWCAP(AT_HWCAP2, 14);        /* HWCAP2_BF16 */
 #  endif
 }
 #endif
@@ -5132,7 +5132,7 @@ static void oct__mm_out(const oct__mm *job, const float *acc, size_t acc_stride,
         float *y = job->y + (size_t)(t0 + t) * job->y_stride + row;
         const float *a = acc + (size_t)t * acc_stride;
         for (int r = 0; r < n_rows && t + ahead < n; r += OCT__PANEL) __builtin_prefetch(y + (size_t)ahead * job->y_stride + r, 1);
-        if (!job->bias && n_rows == OCT__PANEL) memcpy(y, a, OCT__PANEL * sizeof *y);
+        if (!job->bias && n_rows == OCT__PANEL) memcpy(y, a, OCT__PANEL * sizeof *y);       /* the usual: no call */
         else if (!job->bias) memcpy(y, a, (size_t)n_rows * sizeof *y);
         else for (int r = 0; r < n_rows; r++) y[r] = a[r] + job->bias[row + r];
     }
@@ -9309,7 +9309,7 @@ static void oct__moe_experts(oct__moe_run *run, const oct__acts *acts, bool any_
     const oct__moe_scratch *s = run->s;
     const bool quantised = any_quantised && !c->exact;
     const int rows = oct__moe_sort(run);
-    run->gated = run->moe->gate && rows >= 8 * run->moe->n_expert;
+    run->gated = run->moe->gate && rows >= 8 * run->moe->n_expert;       /* with few, the kernel for one token is faster */
     for (int e = 0; run->gated && e < run->moe->n_expert; e++)
         run->gated = oct__mm_gates(&run->moe->gate[e].w, run->moe->gate[e].b, &run->moe->up[e].w, run->moe->up[e].b);
     if (rows > 0) {
@@ -10087,7 +10087,8 @@ static void oct__pass_linear(oct__pass *p, int i, int which, float *y) {
         oct__group_lora(&p->group, &p->adapters[a]->layers[i * OCT__LINEARS + which], 0, p->scales[a]);
 }
 
-/* Puts gate and up of layer i into the group under way.  True: p->up will be silu(gate) * up, false: both are apart. */
+/* Puts gate and up of layer i into the group under way.  True: p->up will be silu(gate) * up, false: both are apart, as for
+ * few tokens, where weights come faster from memory when each matrix is a run of its own. */
 static bool oct__pass_up(oct__pass *p, int i) {
     const oct__layer *l = &p->net->layers[i];
     const bool lora = l->lora[OCT__LIN_GATE].n_expert > 0 || l->lora[OCT__LIN_UP].n_expert > 0 || p->n_adapters > 0;
