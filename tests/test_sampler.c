@@ -153,6 +153,32 @@ TEST(sampler, greedy) {
     smp_close(&r);
 }
 
+/* The best logit at every place of vocabularies of many lengths, with the same one again further on, NaN between, and, where
+ * it is banned, the next best before it. */
+TEST(sampler, greedy_anywhere) {
+    smp_rig r;
+    const oct_sampling p = smp_greedy();
+    float x[200];
+    unsigned char banned[200] = { 0 };
+    int wrong = 0, wrong_banned = 0;
+    smp_open(&r, 200);
+    for (int n = 1; n <= 200; n += n < 70 ? 1 : 13)
+        for (int at = 0; at < n; at++) {
+            for (int i = 0; i < n; i++) x[i] = i % 7 == 5 ? (float)NAN : -2.0f - (float)(i % 3);
+            if (at > 0) x[at / 2] = -1.0f;
+            x[at] = 3.0f;
+            if (at + 9 < n) x[at + 9] = 3.0f;
+            wrong += smp_draw(&r.s, &p, x, n, 0, 0) != at;
+            banned[at] = 1;
+            if (at + 9 < n) x[at + 9] = -5.0f;
+            if (at > 0) wrong_banned += oct__sample(&r.s, &p, x, n, banned, NULL, 0, 0, 0) != at / 2;
+            banned[at] = 0;
+        }
+    CHECK_INT(wrong, 0);
+    CHECK_INT(wrong_banned, 0);
+    smp_close(&r);
+}
+
 /* --- penalties ---------------------------------------------------------------------------------------------------- */
 
 TEST(sampler, penalties_are_exact) {
